@@ -1,0 +1,2 @@
+//! userfilefs
+fn main() {}

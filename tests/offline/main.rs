@@ -1,0 +1,3 @@
+//! See the module list below.
+#[path = "../support/mod.rs"]
+mod support;
