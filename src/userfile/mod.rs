@@ -1,1 +1,17 @@
-//! See the map in the crate's root.
+//! The rules of the userfile commands (`upload`, `list`, `get`, `delete`) and the engine that copies.
+//!
+//! | file | what | pure |
+//! |---|---|---|
+//! | [`address`] | an argument becomes a table prefix and a stored name | yes |
+//! | [`pattern`] | which stored names an argument of list, get or delete means | yes |
+//! | [`place`] | where an upload or a download puts a file | yes |
+//! | [`lines`] | the lines that the commands print, sizes and times as text | yes |
+//! | [`order`] | parallel work whose results appear in order | yes |
+//!
+//! Nothing here prints or knows the command line: [`crate::cli`] does that.
+
+pub mod address;
+pub mod lines;
+pub mod order;
+pub mod pattern;
+pub mod place;
