@@ -1,1 +1,8 @@
-//! Shared by the three test binaries.
+//! Shared by the three test binaries; each uses a part of it.
+#![allow(dead_code, reason = "every test binary includes all of support and uses some of it")]
+
+pub mod cli;
+pub mod mounted;
+pub mod postgres;
+pub mod require;
+pub mod tables;
