@@ -43,7 +43,12 @@ impl Block {
     pub(super) fn index_restarts(&mut self) -> Result<(), Error> {
         let payload = self.payload();
         let Some((rest, count)) = payload.split_last_chunk::<4>() else {
-            return Err(self.corrupt(ErrorKind::Truncated, 0, "restart count", "the block is shorter than 4 bytes"));
+            return Err(self.corrupt(
+                ErrorKind::Truncated,
+                0,
+                "restart count",
+                "the block is shorter than 4 bytes",
+            ));
         };
         let count = u32::from_le_bytes(*count) as usize;
         let entries_end = count.checked_mul(4).and_then(|bytes| rest.len().checked_sub(bytes));

@@ -171,7 +171,8 @@ mod tests {
     #[test]
     fn xxhash64_of_every_short_length_is_distinct() {
         let bytes: Vec<u8> = (0..200u8).collect();
-        let all: std::collections::BTreeSet<u64> = (0..199).map(|n| xxhash64(&bytes[..n], bytes[n])).collect();
+        let all: std::collections::BTreeSet<u64> =
+            (0..199).map(|n| xxhash64(&bytes[..n], bytes[n])).collect();
         assert_eq!(all.len(), 199);
     }
 }

@@ -39,7 +39,12 @@ pub struct Error {
 
 impl Error {
     /// A damage at a byte of the file.
-    pub fn new(kind: ErrorKind, offset: u64, field: &'static str, detail: impl Into<Cow<'static, str>>) -> Self {
+    pub fn new(
+        kind: ErrorKind,
+        offset: u64,
+        field: &'static str,
+        detail: impl Into<Cow<'static, str>>,
+    ) -> Self {
         Error { kind, offset, within: None, field, detail: detail.into() }
     }
 

@@ -123,7 +123,8 @@ impl Footer {
             (true, 4) => TableFormat::PebbleV4,
             (pebble, other) => {
                 let name = if pebble { "Pebble" } else { "RocksDB" };
-                let detail = format!("{name} table format {other} is not known; RocksDB 2 and Pebble 1 to 4 are");
+                let detail =
+                    format!("{name} table format {other} is not known; RocksDB 2 and Pebble 1 to 4 are");
                 return Err(Error::new(ErrorKind::Unsupported, start + 41, "footer version", detail));
             }
         };

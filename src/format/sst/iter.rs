@@ -231,7 +231,13 @@ impl<'r, R: ReadAt> Iter<'r, R> {
                 }
             };
         }
-        Ok(Some(Entry { user_key, kind, sequence: trailer >> 8, value, block_offset: self.block.file_offset }))
+        Ok(Some(Entry {
+            user_key,
+            kind,
+            sequence: trailer >> 8,
+            value,
+            block_offset: self.block.file_offset,
+        }))
     }
 
     /// Puts the cursor on the next entry.

@@ -126,43 +126,6 @@ pub fn put_user_key(out: &mut Vec<u8>, roachkey: &[u8], version: &[u8]) {
     }
 }
 
-/// Appends a version: wall time in nanoseconds since the Unix epoch, and the logical tick if not zero.
-pub fn put_version(out: &mut Vec<u8>, wall_nanos: u64, logical: u32) {
-    out.extend_from_slice(&wall_nanos.to_be_bytes());
-    if logical != 0 {
-        out.extend_from_slice(&logical.to_be_bytes());
-    }
-}
-
-/// A version as numbers.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Version {
-    /// Nanoseconds since the Unix epoch.
-    pub wall_nanos: u64,
-    /// Tick that tells apart events of one nanosecond.
-    pub logical: u32,
-    /// The time was not read from a clock.
-    pub synthetic: bool,
-}
-
-impl Version {
-    /// From the 8, 12 or 13 bytes in a key; `None` for any other length or a synthetic flag that is not 1.
-    pub fn decode(bytes: &[u8]) -> Option<Version> {
-        let (wall, rest) = bytes.split_first_chunk::<8>()?;
-        let wall_nanos = u64::from_be_bytes(*wall);
-        let (logical, rest) = match rest {
-            [] => return Some(Version { wall_nanos, logical: 0, synthetic: false }),
-            _ => rest.split_first_chunk::<4>()?,
-        };
-        let logical = u32::from_be_bytes(*logical);
-        match rest {
-            [] => Some(Version { wall_nanos, logical, synthetic: false }),
-            [1] => Some(Version { wall_nanos, logical, synthetic: true }),
-            _ => None,
-        }
-    }
-}
-
 /// A user key at or after `a` and before every key after `b`, as short as can be: used between blocks.
 ///
 /// `a` and `b` are user keys, `a` before `b`. Appends to `out` and returns true if something shorter than `a`
@@ -214,29 +177,21 @@ mod tests {
     /// Format page, keys section 2: table 92, index 1, id = 1, family 0.
     #[test]
     fn example_of_the_page() {
-        let bytes = [
-            0xe4, 0x89, 0x89, 0x88, 0x00, 0x18, 0xe9, 0xd2, 0x2f, 0x00, 0xd2, 0xa4, 0x93, 0x09,
-        ];
+        let bytes = [0xe4, 0x89, 0x89, 0x88, 0x00, 0x18, 0xe9, 0xd2, 0x2f, 0x00, 0xd2, 0xa4, 0x93, 0x09];
         let (roachkey, version) = split(&bytes).unwrap();
         assert_eq!(roachkey, [0xe4, 0x89, 0x89, 0x88]);
-        let v = Version::decode(version).unwrap();
-        assert_eq!(v, Version { wall_nanos: 0x18e9_d22f_00d2_a493, logical: 0, synthetic: false });
+        assert_eq!(version, [0x18, 0xe9, 0xd2, 0x2f, 0x00, 0xd2, 0xa4, 0x93]);
         assert_eq!(key(roachkey, version), bytes);
     }
 
     #[test]
     fn versions_of_every_length() {
-        let mut bytes = Vec::new();
-        put_version(&mut bytes, 5, 7);
-        assert_eq!(bytes.len(), 12);
-        assert_eq!(Version::decode(&bytes).unwrap().logical, 7);
-        bytes.push(1);
-        assert!(Version::decode(&bytes).unwrap().synthetic);
-        bytes.push(1);
-        for n in [0, 1, 7, 9, 11, 14] {
-            assert_eq!(Version::decode(&bytes[..n]), None, "{n}");
+        for len in [8usize, 12, 13] {
+            let version = vec![7; len];
+            let key = key(b"k", &version);
+            assert_eq!(usize::from(*key.last().unwrap()), len + 1);
+            assert_eq!(split(&key), Some((&b"k"[..], &version[..])));
         }
-        assert_eq!(*key(b"k", &bytes[..13]).last().unwrap(), 0x0e);
     }
 
     #[test]

@@ -36,7 +36,8 @@ pub struct RangeKeyVersion {
 }
 
 pub(super) fn decode(block: &Block, user: &[u8], trailer: u64, value: &[u8]) -> Result<RangeKey, Error> {
-    let corrupt = |field, at: usize, detail: &'static str| block.corrupt(ErrorKind::Corrupt, at, field, detail);
+    let corrupt =
+        |field, at: usize, detail: &'static str| block.corrupt(ErrorKind::Corrupt, at, field, detail);
     let kind = key::Kind::from_byte(trailer.to_le_bytes()[0]);
     let (start, version) = key::split(user).ok_or_else(|| corrupt("range key start", 0, "not a user key"))?;
     if !version.is_empty() {
@@ -101,11 +102,13 @@ mod tests {
     #[test]
     fn example_of_the_page() {
         let user = [0xbd, 0x89, 0xf8, 0x00];
-        let value = [
-            0x04, 0xbd, 0x89, 0xf9, 0x00, 0x09, 0x18, 0xe9, 0xd2, 0x2f, 0x00, 0xd2, 0xa4, 0x93, 0x09, 0x00,
-        ];
+        let value =
+            [0x04, 0xbd, 0x89, 0xf9, 0x00, 0x09, 0x18, 0xe9, 0xd2, 0x2f, 0x00, 0xd2, 0xa4, 0x93, 0x09, 0x00];
         let key = decode(&Block::default(), &user, 0x15, &value).unwrap();
-        assert_eq!((key.start.as_slice(), key.end.as_slice()), (&[0xbd, 0x89, 0xf8][..], &[0xbd, 0x89, 0xf9][..]));
+        assert_eq!(
+            (key.start.as_slice(), key.end.as_slice()),
+            (&[0xbd, 0x89, 0xf8][..], &[0xbd, 0x89, 0xf9][..])
+        );
         assert_eq!(key.versions.len(), 1);
         assert_eq!(key.versions[0].version, [0x18, 0xe9, 0xd2, 0x2f, 0x00, 0xd2, 0xa4, 0x93]);
         assert!(key.versions[0].value.is_empty());

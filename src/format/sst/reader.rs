@@ -241,8 +241,7 @@ impl<R: ReadAt> Reader<R> {
         else {
             return Err(short(handle.offset, stored_len, stored.len()).into());
         };
-        let (want, got) =
-            (u32::from_le_bytes(*checksum), self.footer.checksum.compute(payload, *block_type));
+        let (want, got) = (u32::from_le_bytes(*checksum), self.footer.checksum.compute(payload, *block_type));
         if want != got {
             let detail = format!("checksum {want:08x} is stored, {got:08x} computed");
             return Err(Error::new(ErrorKind::Checksum, handle.offset, field, detail).into());

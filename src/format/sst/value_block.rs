@@ -33,7 +33,9 @@ impl ValueIndex {
         let field = "value index widths";
         let widths = match *widths {
             [a, b, c] if a <= 8 && b <= 8 && c <= 8 && a > 0 => [a, b, c].map(usize::from),
-            _ => return Err(Error::new(ErrorKind::Corrupt, file_offset, field, "not three widths of up to 8")),
+            _ => {
+                return Err(Error::new(ErrorKind::Corrupt, file_offset, field, "not three widths of up to 8"));
+            }
         };
         Ok(ValueIndex { widths, bytes, file_offset })
     }

@@ -25,9 +25,17 @@ pub enum Compression {
 pub enum Separators {
     /// Shortened, as Pebble does.
     Short,
-    /// The last key of each block but the last, whose key is shortened, all with the largest sequence
-    /// number: as RocksDB did for files of old versions.
+    /// The last key of each block, whole: as RocksDB did for files of old versions.
     Full,
+}
+
+/// Where the index is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum IndexPlace {
+    /// After the data.
+    BeforeProperties,
+    /// Between metaindex and footer: as RocksDB did for files of v1 and v2.
+    BeforeFooter,
 }
 
 /// Settings of a writer. The default is what v21.1 writes.
@@ -51,6 +59,8 @@ pub struct WriterOptions {
     pub properties_restart_interval: usize,
     /// Index keys.
     pub separators: Separators,
+    /// Place of the index.
+    pub index_place: IndexPlace,
     /// Whether keys without version are accepted; a data file must never hold one, metadata files do.
     pub versionless: bool,
     /// The properties.
@@ -69,6 +79,7 @@ impl Default for WriterOptions {
             restart_interval: 16,
             properties_restart_interval: usize::MAX,
             separators: Separators::Short,
+            index_place: IndexPlace::BeforeProperties,
             versionless: false,
             properties: PropertyTemplate::v21_1("Snappy"),
         }
@@ -235,8 +246,8 @@ impl Writer {
             (Some(next), Separators::Short) => {
                 key::shorten_between(&mut self.separator, &self.last_key, next)
             }
-            (Some(_), Separators::Full) => false,
-            (None, _) => key::shorten_after(&mut self.separator, &self.last_key),
+            (_, Separators::Full) => false,
+            (None, Separators::Short) => key::shorten_after(&mut self.separator, &self.last_key),
         };
         if !short {
             self.separator.extend_from_slice(&self.last_key);
@@ -267,13 +278,22 @@ impl Writer {
             self.add_index_entry(handle, None);
         }
         let data_len = self.written;
-        let (index, index_len) = self.put_index(out);
-        let properties = self.put_properties(out, data_len, &index_len);
+        // The properties tell the length of a second level, so such an index cannot come last.
+        let late = self.options.index_place == IndexPlace::BeforeFooter && self.partitions.is_empty();
+        let (index, lengths) = match late {
+            true => (None, IndexLen::one_level(&self.index)),
+            false => {
+                let (handle, lengths) = self.put_index(out);
+                (Some(handle), lengths)
+            }
+        };
+        let properties = self.put_properties(out, data_len, &lengths);
         let mut metaindex = BlockWriter::new(1);
         let mut value = Vec::new();
         properties.encode(&mut value);
         metaindex.add(b"rocksdb.properties", &[], &value);
         let metaindex = self.put_plain(metaindex, out);
+        let index = index.unwrap_or_else(|| self.put_index(out).0);
         let footer = Footer {
             format: self.options.format,
             checksum: self.options.checksum,
@@ -291,7 +311,7 @@ impl Writer {
 
     fn put_index(&mut self, out: &mut Vec<u8>) -> (Handle, IndexLen) {
         if self.partitions.is_empty() {
-            let len = IndexLen { total: self.index.size() as u64 + 5, partitions: 0, top: 0 };
+            let len = IndexLen::one_level(&self.index);
             return (self.put_index_block(None, out), len);
         }
         self.finish_partition();
@@ -379,6 +399,12 @@ struct IndexLen {
     total: u64,
     partitions: u64,
     top: u64,
+}
+
+impl IndexLen {
+    fn one_level(index: &BlockWriter) -> Self {
+        IndexLen { total: index.size() as u64 + 5, partitions: 0, top: 0 }
+    }
 }
 
 struct Sink<'a> {
