@@ -12,14 +12,18 @@ pub fn tables() -> Vec<(String, Vec<u8>)> {
     let Some(folder) = fixtures() else { return Vec::new() };
     let files = files_below(&folder, ".sst");
     assert!(files.len() > 100, "only {} tables in {}", files.len(), folder.display());
-    files.iter().map(|path| (path.display().to_string(), std::fs::read(path).expect("readable file"))).collect()
+    files
+        .iter()
+        .map(|path| (path.display().to_string(), std::fs::read(path).expect("readable file")))
+        .collect()
 }
 
 #[test]
 fn every_table_verifies() {
     let mut formats = BTreeSet::new();
     for (name, bytes) in tables() {
-        let reader = Reader::open(bytes.as_slice(), bytes.len() as u64).unwrap_or_else(|e| panic!("{name}: {e}"));
+        let reader =
+            Reader::open(bytes.as_slice(), bytes.len() as u64).unwrap_or_else(|e| panic!("{name}: {e}"));
         formats.insert(reader.format());
         let mut damage = Vec::new();
         let stats = reader.verify(&mut |e| damage.push(e)).unwrap();

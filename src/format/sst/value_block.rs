@@ -34,7 +34,12 @@ impl ValueIndex {
         let widths = match *widths {
             [a, b, c] if a <= 8 && b <= 8 && c <= 8 && a > 0 => [a, b, c].map(usize::from),
             _ => {
-                return Err(Error::new(ErrorKind::Corrupt, file_offset, field, "not three widths of up to 8"));
+                return Err(Error::new(
+                    ErrorKind::Corrupt,
+                    file_offset,
+                    field,
+                    "not three widths of up to 8",
+                ));
             }
         };
         Ok(ValueIndex { widths, bytes, file_offset })
