@@ -4,6 +4,7 @@
 mod support;
 
 mod copying;
+mod semantics;
 mod tools;
 
 /// A fresh mount with these options; leaves the test (after a loud skip) where the machine cannot mount.

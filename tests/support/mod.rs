@@ -6,4 +6,5 @@ pub mod fixtures;
 pub mod mounted;
 pub mod postgres;
 pub mod require;
+pub mod sys;
 pub mod tables;

@@ -1,5 +1,7 @@
 //! The two tables as another client sees them: written from the contract, not from our own code.
 
+use std::collections::BTreeMap;
+
 use tokio_postgres::error::SqlState;
 use uuid::Uuid;
 
@@ -7,6 +9,9 @@ use super::postgres::Db;
 
 /// What the real writer puts into one chunk.
 pub const CHUNK_LEN: usize = 4 << 20;
+
+/// Offset and length of a chunk; no length where the payload is NULL.
+type Span = (i64, Option<i32>);
 
 /// One pair of tables, looked at over a connection of its own.
 pub struct Tables {
@@ -216,8 +221,7 @@ impl Tables {
             self.files, self.payload
         );
         let mut found = Vec::new();
-        let mut files: std::collections::BTreeMap<String, (i64, Vec<(i64, Option<i32>)>)> =
-            Default::default();
+        let mut files: BTreeMap<String, (i64, Vec<Span>)> = BTreeMap::new();
         for row in self.db.query(&sql, &[]) {
             let Some(name) = row.get::<_, Option<String>>(0) else {
                 found.push(format!("chunk at {} belongs to no file", row.get::<_, i64>(2)));

@@ -1,0 +1,8 @@
+//! What a mount does, one sentence a test.
+
+mod attributes;
+mod handles;
+mod names;
+mod rename;
+mod sharing;
+mod space;
