@@ -4,6 +4,7 @@
 mod support;
 
 mod copying;
+mod model;
 mod semantics;
 mod tools;
 

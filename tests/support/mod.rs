@@ -3,6 +3,7 @@
 
 pub mod cli;
 pub mod fixtures;
+pub mod model;
 pub mod mounted;
 pub mod postgres;
 pub mod require;

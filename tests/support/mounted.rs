@@ -79,11 +79,29 @@ impl Setup {
 
 fn fresh_dir() -> PathBuf {
     static NUMBER: AtomicU32 = AtomicU32::new(0);
+    static CLEANED: std::sync::Once = std::sync::Once::new();
+    CLEANED.call_once(remove_leftovers);
     let name =
         format!("userfilefs-test-mnt-{}-{}", std::process::id(), NUMBER.fetch_add(1, Ordering::Relaxed));
     let base = std::env::temp_dir().join(name);
     std::fs::create_dir_all(&base).expect("directory for a mount");
     base
+}
+
+/// Takes away mounts of test runs that were killed.
+fn remove_leftovers() {
+    let Ok(entries) = std::fs::read_dir(std::env::temp_dir()) else { return };
+    for entry in entries.filter_map(Result::ok) {
+        let name = entry.file_name().to_string_lossy().into_owned();
+        let Some(rest) = name.strip_prefix("userfilefs-test-mnt-") else { continue };
+        let alive = rest.split('-').next().is_some_and(|pid| Path::new("/proc").join(pid).exists());
+        if !alive {
+            lazy_unmount(&entry.path().join("mnt"));
+            let _ = std::fs::remove_file(entry.path().join("log"));
+            let _ = std::fs::remove_dir(entry.path().join("mnt"));
+            let _ = std::fs::remove_dir(entry.path());
+        }
+    }
 }
 
 /// A mount, or the plain directory in its place.
@@ -106,8 +124,8 @@ pub fn fresh(options: &str) -> Option<Mount> {
 /// The same with more settings.
 pub fn fresh_with(options: &str, more: impl FnOnce(Setup) -> Setup) -> Option<Mount> {
     if let Some(plain) = plain_dir() {
-        let dir = plain.join(fresh_dir().file_name().expect("a name"));
-        std::fs::create_dir_all(&dir).expect("plain directory");
+        std::fs::create_dir_all(&plain).expect("plain directory");
+        let dir = tempfile::tempdir_in(plain).expect("plain directory").keep();
         let setup = Setup { plain: Some(dir), ..more(Setup::new("").options(options)) };
         return Some(setup.mount());
     }
@@ -349,7 +367,7 @@ impl Drop for Mount {
             let _ = std::fs::remove_dir_all(plain);
         }
         let _ = std::fs::remove_file(&self.log);
-        let _ = std::fs::remove_dir(&self.dir);
+        let _ = std::fs::remove_dir(self.base.join("mnt"));
         let _ = std::fs::remove_dir(&self.base);
         if !std::thread::panicking() {
             assert!(!hung, "the mount did not end within 20 s of SIGTERM");
