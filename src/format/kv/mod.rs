@@ -27,5 +27,30 @@
     clippy::cast_possible_truncation
 )]
 
+pub mod array;
+pub mod datum;
+pub mod decimal;
+pub mod decimal_code;
+pub mod envelope;
+pub mod error;
+pub mod float;
+pub mod geo;
+pub mod index;
+pub mod inet;
+pub mod inverted;
+pub mod json;
+pub mod json_parse;
+pub mod key;
 pub mod layout;
+pub mod mvcc;
+pub mod ordered;
+pub mod parse;
+mod plan;
+pub mod row;
+pub mod row_encode;
+pub mod sql_text;
+pub mod text;
+pub mod time;
 pub mod types;
+pub mod value;
+pub mod varint;
