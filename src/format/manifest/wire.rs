@@ -124,8 +124,10 @@ mod tests {
 
     #[test]
     fn walks_every_wire_type() {
-        let bytes = [0x08, 0x96, 0x01, 0x12, 3, b'a', b'b', b'c', 0x1d, 1, 0, 0, 0, 0x21, 2, 0, 0, 0, 0, 0, 0, 0];
-        let all: Vec<_> = fields(&bytes).map(|f| f.map(|f| (f.number, f.value))).collect::<Result<_, _>>().unwrap();
+        let bytes =
+            [0x08, 0x96, 0x01, 0x12, 3, b'a', b'b', b'c', 0x1d, 1, 0, 0, 0, 0x21, 2, 0, 0, 0, 0, 0, 0, 0];
+        let all: Vec<_> =
+            fields(&bytes).map(|f| f.map(|f| (f.number, f.value))).collect::<Result<_, _>>().unwrap();
         assert_eq!(
             all,
             [

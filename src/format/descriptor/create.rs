@@ -1,0 +1,299 @@
+//! CREATE statements as the server prints them in SHOW CREATE and SHOW BACKUP SCHEMAS.
+
+use super::catalog::Catalog;
+use super::expr;
+use super::names::{ident, ident_list, literal};
+use super::proto::{
+    self, CheckConstraint, ColumnDescriptor, ForeignKey, IndexDescriptor, LocalityConfig, TableDescriptor,
+    TypeDescriptor,
+};
+use super::types::TypeResolver;
+use super::{Error, SchemaDescriptor};
+
+const VALIDITY_UNVALIDATED: i32 = 1;
+const MATCH_FULL: i32 = 1;
+
+/// How the name of the object itself is written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Qualify {
+    /// `t`, as in SHOW BACKUP SCHEMAS.
+    No,
+    /// `public.t`, as in SHOW CREATE.
+    Schema,
+    /// `db.public.t`.
+    Database,
+}
+
+impl Catalog {
+    fn own_name(&self, table: &TableDescriptor, qualify: Qualify) -> String {
+        match qualify {
+            Qualify::No => ident(table.name()),
+            Qualify::Schema => self.name_from(table.parent_id(), table),
+            Qualify::Database => {
+                let database = ident(&self.database_name(table.parent_id()));
+                format!("{database}.{}", self.name_from(table.parent_id(), table))
+            }
+        }
+    }
+
+    /// The statement that makes a table, view or sequence, without a semicolon.
+    pub fn create_statement(&self, table: &TableDescriptor, qualify: Qualify) -> Result<String, Error> {
+        let name = self.own_name(table, qualify);
+        if table.is_view() {
+            return Ok(self.create_view(table, &name));
+        }
+        if let Some(options) = &table.sequence_opts {
+            return Ok(create_sequence(options, &name));
+        }
+        self.create_table(table, &name)
+    }
+
+    fn create_view(&self, table: &TableDescriptor, name: &str) -> String {
+        let columns = ident_list(table.columns.iter().map(ColumnDescriptor::name));
+        format!("CREATE VIEW {name} ({columns}) AS {}", expr::display(table.view_query(), self))
+    }
+
+    fn create_table(&self, table: &TableDescriptor, name: &str) -> Result<String, Error> {
+        let mut parts = Vec::new();
+        for column in table.columns.iter().filter(|column| !column.inaccessible()) {
+            parts.push(self.column(column)?);
+        }
+        if let Some(primary) = &table.primary_index {
+            let columns = index_columns(primary);
+            parts.push(format!(
+                "CONSTRAINT {} PRIMARY KEY ({columns}){}",
+                ident(primary.name()),
+                using_hash(primary)
+            ));
+        }
+        parts.extend(table.outbound_fks.iter().filter_map(|key| self.foreign_key(table, key)));
+        parts.extend(table.indexes.iter().map(|index| self.index(table, index)));
+        for family in &table.families {
+            let columns = ident_list(family.column_names.iter().map(String::as_str));
+            parts.push(format!("FAMILY {} ({columns})", ident(family.name())));
+        }
+        parts.extend(table.checks.iter().filter(|check| !check.hidden()).map(|check| self.check(check)));
+        for unique in &table.unique_without_index {
+            let columns =
+                ident_list(unique.column_ids.iter().filter_map(|&id| Some(table.column(id)?.name())));
+            let predicate = where_clause(unique.predicate(), self);
+            let validity = not_valid(unique.validity());
+            parts.push(format!(
+                "CONSTRAINT {} UNIQUE WITHOUT INDEX ({columns}){predicate}{validity}",
+                ident(unique.name())
+            ));
+        }
+        let temporary = if table.temporary() { "TEMP " } else { "" };
+        let mut out = format!("CREATE {temporary}TABLE {name} (\n\t{}\n)", parts.join(",\n\t"));
+        if let Some(primary) = &table.primary_index {
+            out.push_str(&self.interleave(table, primary));
+        }
+        if let Some(locality) = &table.locality_config {
+            out.push_str(&show_locality(locality));
+        }
+        Ok(out)
+    }
+
+    fn column(&self, column: &ColumnDescriptor) -> Result<String, Error> {
+        let ty = column.r#type.clone().unwrap_or_default();
+        let mut out = format!("{} {}", ident(column.name()), self.column_type(&ty)?);
+        if column.hidden() {
+            out.push_str(" NOT VISIBLE");
+        }
+        out.push_str(if column.nullable() { " NULL" } else { " NOT NULL" });
+        let identity = match column.generated_as_identity_type() {
+            1 => Some("ALWAYS"),
+            2 => Some("BY DEFAULT"),
+            _ => None,
+        };
+        if let Some(kind) = identity {
+            out.push_str(&format!(" GENERATED {kind} AS IDENTITY"));
+            let options = column.generated_as_identity_sequence_option();
+            if !options.is_empty() {
+                out.push_str(&format!(" ({options})"));
+            }
+        } else if let Some(default) = &column.default_expr {
+            out.push_str(&format!(" DEFAULT {}", expr::display(default, self)));
+        }
+        if let Some(update) = &column.on_update_expr {
+            out.push_str(&format!(" ON UPDATE {}", expr::display(update, self)));
+        }
+        if let Some(computed) = &column.compute_expr {
+            let kind = if column.r#virtual() { "VIRTUAL" } else { "STORED" };
+            out.push_str(&format!(" AS ({}) {kind}", expr::display(computed, self)));
+        }
+        Ok(out)
+    }
+
+    fn check(&self, check: &CheckConstraint) -> String {
+        let shown = expr::display(check.expr(), self);
+        format!("CONSTRAINT {} CHECK ({shown}){}", ident(check.name()), not_valid(check.validity()))
+    }
+
+    /// `None` when the table it refers to is not in the backup.
+    fn foreign_key(&self, table: &TableDescriptor, key: &ForeignKey) -> Option<String> {
+        let target = self.table(key.referenced_table_id())?;
+        let columns = |table: &TableDescriptor, ids: &[u32]| {
+            ident_list(ids.iter().filter_map(|&id| Some(table.column(id)?.name())))
+        };
+        let mut out = format!(
+            "CONSTRAINT {} FOREIGN KEY ({}) REFERENCES {}({})",
+            ident(key.name()),
+            columns(table, &key.origin_column_ids),
+            self.name_from(table.parent_id(), target),
+            columns(target, &key.referenced_column_ids)
+        );
+        if key.r#match() == MATCH_FULL {
+            out.push_str(" MATCH FULL");
+        }
+        for (event, action) in [("DELETE", key.on_delete()), ("UPDATE", key.on_update())] {
+            if let Some(action) = action_name(action) {
+                out.push_str(&format!(" ON {event} {action}"));
+            }
+        }
+        out.push_str(not_valid(key.validity()));
+        Some(out)
+    }
+
+    /// One index, as it stands inside CREATE TABLE.
+    pub fn index(&self, table: &TableDescriptor, index: &IndexDescriptor) -> String {
+        let unique = if index.unique() { "UNIQUE " } else { "" };
+        let inverted = if index.r#type() == proto::INDEX_INVERTED { "INVERTED " } else { "" };
+        let mut out = format!(
+            "{unique}{inverted}INDEX {} ({}){}",
+            ident(index.name()),
+            index_columns(index),
+            using_hash(index)
+        );
+        if !index.store_column_names.is_empty() {
+            out.push_str(&format!(
+                " STORING ({})",
+                ident_list(index.store_column_names.iter().map(String::as_str))
+            ));
+        }
+        out.push_str(&self.interleave(table, index));
+        out.push_str(&where_clause(index.predicate(), self));
+        out
+    }
+
+    fn interleave(&self, table: &TableDescriptor, index: &IndexDescriptor) -> String {
+        let ancestors = index.interleave.as_ref().map_or(&[][..], |interleave| &interleave.ancestors);
+        let Some(last) = ancestors.last() else { return String::new() };
+        let shared: usize =
+            ancestors.iter().filter_map(|a| usize::try_from(a.shared_prefix_len()).ok()).sum();
+        let columns = ident_list(index.column_names.iter().take(shared).map(String::as_str));
+        let parent = match self.table(last.table_id()) {
+            Some(parent) => self.name_from(table.parent_id(), parent),
+            None => format!("[{} as parent]", last.table_id()),
+        };
+        format!(" INTERLEAVE IN PARENT {parent} ({columns})")
+    }
+
+    /// `CREATE TYPE … AS ENUM`; `None` for array types, which come with their element.
+    pub fn create_type(&self, ty: &TypeDescriptor, qualify: Qualify) -> Option<String> {
+        if ty.kind() == proto::TYPE_ALIAS {
+            return None;
+        }
+        let name = match qualify {
+            Qualify::No => ident(ty.name()),
+            Qualify::Schema => self.type_name(ty),
+            Qualify::Database => {
+                format!("{}.{}", ident(&self.database_name(ty.parent_id())), self.type_name(ty))
+            }
+        };
+        let members: Vec<String> = ty.enum_members.iter().map(|member| literal(member.logical())).collect();
+        Some(format!("CREATE TYPE {name} AS ENUM ({})", members.join(", ")))
+    }
+
+    /// `CREATE SCHEMA`.
+    pub fn create_schema(&self, schema: &SchemaDescriptor, qualify: Qualify) -> String {
+        match qualify {
+            Qualify::Database => {
+                let database = self.database_name(schema.parent_id());
+                format!("CREATE SCHEMA {}.{}", ident(&database), ident(schema.name()))
+            }
+            _ => format!("CREATE SCHEMA {}", ident(schema.name())),
+        }
+    }
+}
+
+fn where_clause(predicate: &str, catalog: &Catalog) -> String {
+    if predicate.is_empty() { String::new() } else { format!(" WHERE {}", expr::display(predicate, catalog)) }
+}
+
+fn not_valid(validity: i32) -> &'static str {
+    if validity == VALIDITY_UNVALIDATED { " NOT VALID" } else { "" }
+}
+
+fn action_name(action: i32) -> Option<&'static str> {
+    match action {
+        1 => Some("RESTRICT"),
+        2 => Some("SET NULL"),
+        3 => Some("SET DEFAULT"),
+        4 => Some("CASCADE"),
+        _ => None,
+    }
+}
+
+/// Key columns with directions; the shard column of a hash-sharded index is not shown.
+fn index_columns(index: &IndexDescriptor) -> String {
+    let shard = index.sharded.as_ref().filter(|sharded| sharded.is_sharded());
+    let last = index.column_names.len().saturating_sub(1);
+    let inverted = index.r#type() == proto::INDEX_INVERTED;
+    let mut shown = Vec::new();
+    for (at, name) in index.column_names.iter().enumerate() {
+        if shard.is_some_and(|sharded| sharded.name() == name) {
+            continue;
+        }
+        if inverted && at == last {
+            shown.push(ident(name));
+            continue;
+        }
+        let descending = index.column_directions.get(at) == Some(&proto::DIRECTION_DESC);
+        shown.push(format!("{} {}", ident(name), if descending { "DESC" } else { "ASC" }));
+    }
+    shown.join(", ")
+}
+
+fn using_hash(index: &IndexDescriptor) -> String {
+    match index.sharded.as_ref().filter(|sharded| sharded.is_sharded()) {
+        Some(sharded) => format!(" USING HASH WITH BUCKET_COUNT = {}", sharded.shard_buckets()),
+        None => String::new(),
+    }
+}
+
+fn create_sequence(options: &proto::SequenceOpts, name: &str) -> String {
+    let mut out = format!(
+        "CREATE SEQUENCE {name} MINVALUE {} MAXVALUE {} INCREMENT {} START {}",
+        options.min_value(),
+        options.max_value(),
+        options.increment(),
+        options.start()
+    );
+    if options.r#virtual() {
+        out.push_str(" VIRTUAL");
+    }
+    if options.cache_size() > 1 {
+        out.push_str(&format!(" CACHE {}", options.cache_size()));
+    }
+    out
+}
+
+fn show_locality(locality: &LocalityConfig) -> String {
+    let name = |by: &proto::RegionalBy| by.name.clone().filter(|name| !name.is_empty());
+    if locality.global.is_some() {
+        " LOCALITY GLOBAL".into()
+    } else if let Some(by) = &locality.regional_by_table {
+        match name(by) {
+            Some(region) => format!(" LOCALITY REGIONAL BY TABLE IN {}", ident(&region)),
+            None => " LOCALITY REGIONAL BY TABLE IN PRIMARY REGION".into(),
+        }
+    } else if let Some(by) = &locality.regional_by_row {
+        match name(by) {
+            Some(column) => format!(" LOCALITY REGIONAL BY ROW AS {}", ident(&column)),
+            None => " LOCALITY REGIONAL BY ROW".into(),
+        }
+    } else {
+        String::new()
+    }
+}
