@@ -2,4 +2,5 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod manifest;
 mod sst_fixtures;

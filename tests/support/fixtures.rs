@@ -28,3 +28,19 @@ pub fn files_below(folder: &Path, suffix: &str) -> Vec<PathBuf> {
     found.sort();
     found
 }
+
+/// Folders below the fixtures that hold one layer: its manifest is in them.
+pub const LAYERS: &[&str] = &[
+    "backups/bank-to/backup",
+    "backups/bank-into/backup/2026/11/20-180849.43",
+    "backups/bank-into/backup/2026/11/20-180850.76",
+    "backups/keyenc/backup",
+    "backups/extra/backup",
+    "backups/startrek/backup/2026/11/20-181709.68",
+    "backups/x-to",
+    "backups/cust-acct",
+    "old-versions/v1.1.9/backup",
+    "old-versions/v2.1.8/backup",
+    "old-versions/cluster-v20.1.7/backup",
+    "old-versions/exceptional-xDbRef",
+];

@@ -75,7 +75,7 @@ impl Catalog {
             }
         }
         for change in &last.descriptor_changes {
-            if change.time.unwrap_or_default().order() > at.order() {
+            if Timestamp::from(change.time.unwrap_or_default()).order() > at.order() {
                 continue;
             }
             match &change.desc {

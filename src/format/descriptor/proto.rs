@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 
 use prost::Message;
 
-pub use crate::format::manifest::proto::Timestamp;
+pub use crate::format::manifest::proto::TimestampProto;
 
 /// One of the five kinds; exactly one field is set.
 #[derive(Clone, PartialEq, Message)]
@@ -56,7 +56,7 @@ pub struct DatabaseDescriptor {
     #[prost(message, optional, tag = "3")]
     pub privileges: Option<PrivilegeDescriptor>,
     #[prost(message, optional, tag = "4")]
-    pub modification_time: Option<Timestamp>,
+    pub modification_time: Option<TimestampProto>,
     #[prost(uint64, optional, tag = "5")]
     pub version: Option<u64>,
     #[prost(bytes = "vec", repeated, tag = "6")]
@@ -100,7 +100,7 @@ pub struct SchemaDescriptor {
     #[prost(message, optional, tag = "4")]
     pub privileges: Option<PrivilegeDescriptor>,
     #[prost(message, optional, tag = "5")]
-    pub modification_time: Option<Timestamp>,
+    pub modification_time: Option<TimestampProto>,
     #[prost(uint64, optional, tag = "6")]
     pub version: Option<u64>,
     #[prost(bytes = "vec", repeated, tag = "7")]
@@ -139,7 +139,7 @@ pub struct TypeDescriptor {
     #[prost(uint64, optional, tag = "9")]
     pub version: Option<u64>,
     #[prost(message, optional, tag = "10")]
-    pub modification_time: Option<Timestamp>,
+    pub modification_time: Option<TimestampProto>,
     #[prost(bytes = "vec", repeated, tag = "11")]
     pub draining_names: Vec<Vec<u8>>,
     #[prost(uint32, repeated, packed = "false", tag = "12")]
@@ -191,7 +191,7 @@ pub struct TableDescriptor {
     #[prost(bool, optional, tag = "6")]
     pub up_version: Option<bool>,
     #[prost(message, optional, tag = "7")]
-    pub modification_time: Option<Timestamp>,
+    pub modification_time: Option<TimestampProto>,
     #[prost(message, repeated, tag = "8")]
     pub columns: Vec<ColumnDescriptor>,
     #[prost(uint32, optional, tag = "9")]
@@ -245,7 +245,7 @@ pub struct TableDescriptor {
     #[prost(string, optional, tag = "34")]
     pub create_query: Option<String>,
     #[prost(message, optional, tag = "35")]
-    pub create_as_of_time: Option<Timestamp>,
+    pub create_as_of_time: Option<TimestampProto>,
     #[prost(message, repeated, tag = "36")]
     pub outbound_fks: Vec<ForeignKey>,
     #[prost(message, repeated, tag = "37")]

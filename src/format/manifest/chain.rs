@@ -195,7 +195,7 @@ pub fn resolve(layers: &[&Manifest], at: Option<Timestamp>) -> Result<(usize, Ti
         };
         return Err(Error::NoHistory { nearest });
     }
-    let from = layer.revision_start_time.unwrap_or_default();
+    let from: Timestamp = layer.revision_start_time.unwrap_or_default().into();
     if at.order() <= from.order() {
         return Err(Error::HistoryTooShort { from: show_time(from) });
     }
@@ -274,8 +274,8 @@ mod tests {
 
     fn layer(start: i64, end: i64) -> Manifest {
         let proto = ManifestProto {
-            start_time: Some(t(start)),
-            end_time: Some(t(end)),
+            start_time: Some(t(start).into()),
+            end_time: Some(t(end).into()),
             spans: vec![span(b"a", b"m")],
             ..Default::default()
         };
@@ -292,7 +292,7 @@ mod tests {
         assert!(matches!(verify(&[("f", &full), ("g", &layer(0, 20))]), Err(Error::SecondFull { .. })));
         assert!(matches!(verify(&[("f", &full), ("b", &layer(10, 5))]), Err(Error::Backwards { .. })));
         let mut logical = layer(10, 20);
-        logical.proto.start_time = Some(Timestamp { wall_time: 10, logical: 1, synthetic: false });
+        logical.proto.start_time = Some(Timestamp { wall_time: 10, logical: 1, synthetic: false }.into());
         assert!(matches!(verify(&[("f", &full), ("l", &logical)]), Err(Error::Mismatch { .. })));
     }
 
@@ -300,14 +300,14 @@ mod tests {
     fn times_resolve_to_layers() {
         let mut two = layer(20, 30);
         two.proto.mvcc_filter = FILTER_ALL;
-        two.proto.revision_start_time = Some(t(22));
+        two.proto.revision_start_time = Some(t(22).into());
         let (full, one) = (layer(0, 10), layer(10, 20));
         let layers = [&full, &one, &two];
         assert_eq!(resolve(&layers, None), Ok((3, t(30))));
         assert_eq!(resolve(&layers, Some(t(10))), Ok((1, t(10))));
         assert_eq!(resolve(&layers, Some(t(20))), Ok((2, t(20))));
         assert_eq!(resolve(&layers, Some(t(25))), Ok((3, t(25))));
-        assert!(matches!(resolve(&layers, Some(t(22))), Err(Error::HistoryTooShort { .. })));
+        assert!(matches!(resolve(&layers, Some(t(22).into())), Err(Error::HistoryTooShort { .. })));
         assert_eq!(resolve(&layers, Some(t(31))), Err(Error::NotCovered));
         let error = resolve(&layers, Some(t(15))).unwrap_err().to_string();
         assert!(

@@ -20,7 +20,7 @@ use prost::Message;
 
 pub use proto::{
     BuildInfo, COVERAGE_ALL, DescriptorRevision, FILTER_ALL, FILTER_LATEST, File, ManifestProto,
-    PartitionDescriptor, RowCount, Span, StatsTable, TableStatistic, Timestamp, Version,
+    PartitionDescriptor, RowCount, Span, StatsTable, TableStatistic, Timestamp, TimestampProto, Version,
 };
 
 /// Why a control file cannot be used.
@@ -150,12 +150,12 @@ impl Manifest {
 
     /// Exclusive lower bound, zero for a full backup.
     pub fn start(&self) -> Timestamp {
-        self.proto.start_time.unwrap_or_default()
+        self.proto.start_time.unwrap_or_default().into()
     }
 
     /// Inclusive upper bound.
     pub fn end(&self) -> Timestamp {
-        self.proto.end_time.unwrap_or_default()
+        self.proto.end_time.unwrap_or_default().into()
     }
 
     /// Holds all versions, not only the latest.

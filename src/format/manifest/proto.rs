@@ -9,17 +9,44 @@ use std::collections::BTreeMap;
 use prost::Message;
 
 /// A hybrid logical clock reading.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Message)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Timestamp {
     /// Nanoseconds since the Unix epoch.
-    #[prost(int64, tag = "1")]
     pub wall_time: i64,
     /// Ticks within the same nanosecond.
-    #[prost(int32, tag = "2")]
     pub logical: i32,
     /// Not taken from a clock.
-    #[prost(bool, tag = "3")]
     pub synthetic: bool,
+}
+
+/// A [`Timestamp`] as it is stored: old versions write zeros, newer ones leave them out.
+#[derive(Clone, Copy, PartialEq, Eq, Message)]
+pub struct TimestampProto {
+    #[allow(missing_docs)]
+    #[prost(int64, optional, tag = "1")]
+    pub wall_time: Option<i64>,
+    #[allow(missing_docs)]
+    #[prost(int32, optional, tag = "2")]
+    pub logical: Option<i32>,
+    #[allow(missing_docs)]
+    #[prost(bool, optional, tag = "3")]
+    pub synthetic: Option<bool>,
+}
+
+impl From<Timestamp> for TimestampProto {
+    fn from(time: Timestamp) -> Self {
+        Self {
+            wall_time: (time.wall_time != 0).then_some(time.wall_time),
+            logical: (time.logical != 0).then_some(time.logical),
+            synthetic: time.synthetic.then_some(true),
+        }
+    }
+}
+
+impl From<TimestampProto> for Timestamp {
+    fn from(time: TimestampProto) -> Self {
+        Self { wall_time: time.wall_time(), logical: time.logical(), synthetic: time.synthetic() }
+    }
 }
 
 /// Half-open range of keys.
@@ -37,52 +64,71 @@ pub struct Span {
 #[derive(Clone, Copy, PartialEq, Eq, Message)]
 pub struct RowCount {
     /// Bytes of keys (without version) and values.
-    #[prost(int64, tag = "1")]
-    pub data_size: i64,
+    #[prost(int64, optional, tag = "1")]
+    pub data_size: Option<i64>,
     /// Rows of primary indexes.
-    #[prost(int64, tag = "2")]
-    pub rows: i64,
+    #[prost(int64, optional, tag = "2")]
+    pub rows: Option<i64>,
     /// Rows of the other indexes.
-    #[prost(int64, tag = "3")]
-    pub index_entries: i64,
+    #[prost(int64, optional, tag = "3")]
+    pub index_entries: Option<i64>,
+    /// Rows of system tables; only in 1.x and 2.x.
+    #[prost(int64, optional, tag = "4")]
+    pub system_records: Option<i64>,
+    #[allow(missing_docs)]
+    #[prost(int64, optional, tag = "5")]
+    pub reserved: Option<i64>,
+}
+
+impl RowCount {
+    /// As newer versions write it: zeros left out.
+    pub fn new(data_size: i64, rows: i64, index_entries: i64) -> Self {
+        let some = |n: i64| (n != 0).then_some(n);
+        Self {
+            data_size: some(data_size),
+            rows: some(rows),
+            index_entries: some(index_entries),
+            ..Default::default()
+        }
+    }
 }
 
 /// Who wrote the backup.
 #[derive(Clone, PartialEq, Eq, Message)]
 pub struct BuildInfo {
     #[allow(missing_docs)]
-    #[prost(string, tag = "1")]
-    pub go_version: String,
+    #[prost(string, optional, tag = "1")]
+    pub go_version: Option<String>,
     /// Release, as `v21.1.0`.
-    #[prost(string, tag = "2")]
-    pub tag: String,
+    #[prost(string, optional, tag = "2")]
+    pub tag: Option<String>,
     #[allow(missing_docs)]
-    #[prost(string, tag = "3")]
-    pub time: String,
+    #[prost(string, optional, tag = "3")]
+    pub time: Option<String>,
     #[allow(missing_docs)]
-    #[prost(string, tag = "4")]
-    pub revision: String,
+    #[prost(string, optional, tag = "4")]
+    pub revision: Option<String>,
     #[allow(missing_docs)]
-    #[prost(string, tag = "5")]
-    pub cgo_compiler: String,
+    #[prost(string, optional, tag = "5")]
+    pub cgo_compiler: Option<String>,
     #[allow(missing_docs)]
-    #[prost(string, tag = "6")]
-    pub platform: String,
+    #[prost(string, optional, tag = "6")]
+    pub platform: Option<String>,
     #[allow(missing_docs)]
-    #[prost(string, tag = "7")]
-    pub distribution: String,
+    #[prost(string, optional, tag = "7")]
+    pub distribution: Option<String>,
     /// Kind of build.
-    #[prost(string, tag = "8")]
-    pub r#type: String,
+    #[prost(string, optional, tag = "8")]
+    pub r#type: Option<String>,
     #[allow(missing_docs)]
-    #[prost(string, tag = "9")]
-    pub channel: String,
+    #[prost(string, optional, tag = "9")]
+    pub channel: Option<String>,
     #[allow(missing_docs)]
-    #[prost(string, tag = "10")]
-    pub cgo_target_triple: String,
+    #[prost(string, optional, tag = "10")]
+    pub cgo_target_triple: Option<String>,
     #[allow(missing_docs)]
-    #[prost(string, tag = "11")]
-    pub env_channel: String,
+    #[prost(string, optional, tag = "11")]
+    pub env_channel: Option<String>,
 }
 
 /// A cluster version (22.1 and later).
@@ -119,10 +165,10 @@ pub struct File {
     pub entry_counts: Option<RowCount>,
     /// Only for introduced spans; else zero and the manifest's own.
     #[prost(message, optional, tag = "7")]
-    pub start_time: Option<Timestamp>,
+    pub start_time: Option<TimestampProto>,
     /// As `start_time`.
     #[prost(message, optional, tag = "8")]
-    pub end_time: Option<Timestamp>,
+    pub end_time: Option<TimestampProto>,
     /// The store that holds the file; empty for the default one.
     #[prost(string, tag = "9")]
     pub locality_kv: String,
@@ -139,7 +185,7 @@ pub struct File {
 pub struct DescriptorRevision {
     #[allow(missing_docs)]
     #[prost(message, optional, tag = "1")]
-    pub time: Option<Timestamp>,
+    pub time: Option<TimestampProto>,
     /// Descriptor id.
     #[prost(uint32, tag = "2")]
     pub id: u32,
@@ -160,10 +206,10 @@ pub const COVERAGE_ALL: i32 = 1;
 pub struct ManifestProto {
     /// Exclusive lower bound; zero for a full backup.
     #[prost(message, optional, tag = "1")]
-    pub start_time: Option<Timestamp>,
+    pub start_time: Option<TimestampProto>,
     /// Inclusive upper bound, the AS OF time.
     #[prost(message, optional, tag = "2")]
-    pub end_time: Option<Timestamp>,
+    pub end_time: Option<TimestampProto>,
     /// Keys that are covered.
     #[prost(message, repeated, tag = "3")]
     pub spans: Vec<Span>,
@@ -205,7 +251,7 @@ pub struct ManifestProto {
     pub descriptor_changes: Vec<DescriptorRevision>,
     /// History is there for times after this one.
     #[prost(message, optional, tag = "17")]
-    pub revision_start_time: Option<Timestamp>,
+    pub revision_start_time: Option<TimestampProto>,
     /// 16 bytes.
     #[prost(bytes = "vec", tag = "18")]
     pub id: Vec<u8>,
