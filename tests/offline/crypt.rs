@@ -1,7 +1,7 @@
 //! Encrypted files: the page's vectors, every length around a chunk, cut and damaged files.
 
 use userfilefs::format::crypt::{
-    CHUNK_LEN, Decryptor, DecryptAt, EncryptionInfo, Encryptor, Error, Header, Iv, Key, SEALED_LEN, Version,
+    CHUNK_LEN, DecryptAt, Decryptor, EncryptionInfo, Encryptor, Error, Header, Iv, Key, SEALED_LEN, Version,
     decrypt, encrypt_v1, is_encrypted,
 };
 use userfilefs::format::sst::{ReadAt, Reader, Writer, WriterOptions, key};
@@ -68,7 +68,9 @@ fn every_way_agrees_at_every_length_around_a_chunk() {
         let at = DecryptAt::new(stored.as_slice(), stored.len() as u64, key.clone()).unwrap();
         assert_eq!(at.len(), len as u64);
         let mut scratch = Vec::new();
-        for (offset, n) in [(0, len), (len / 2, len), (len, 1), (CHUNK_LEN - 1, 2), (len.saturating_sub(3), 3)] {
+        for (offset, n) in
+            [(0, len), (len / 2, len), (len, 1), (CHUNK_LEN - 1, 2), (len.saturating_sub(3), 3)]
+        {
             let want = &plain[offset.min(len)..(offset + n).min(len)];
             assert_eq!(at.read_at(offset as u64, n, &mut scratch).unwrap(), want, "{len} {offset}");
         }
@@ -101,7 +103,9 @@ fn cut_files_are_refused_at_every_length() {
     for cut in (0..3).flat_map(|n| [20 + n * SEALED_LEN, 21 + n * SEALED_LEN, 36 + n * SEALED_LEN]) {
         let cut_file = &long[..cut.min(long.len() - 1)];
         assert!(decrypt(&key, cut_file.to_vec()).is_err(), "{cut}");
-        assert!(DecryptAt::new(cut_file, cut_file.len() as u64, key.clone()).is_err() || cut % SEALED_LEN > 20);
+        assert!(
+            DecryptAt::new(cut_file, cut_file.len() as u64, key.clone()).is_err() || cut % SEALED_LEN > 20
+        );
         let mut decryptor = Decryptor::new(key.clone());
         let pushed = decryptor.push(cut_file, &mut Vec::new());
         assert!(pushed.and_then(|()| decryptor.finish(&mut Vec::new())).is_err(), "{cut}");

@@ -2,5 +2,6 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod crypt;
 mod manifest;
 mod sst_fixtures;
