@@ -257,6 +257,17 @@ impl Db {
         self.try_exec(sql).unwrap_or_else(|e| panic!("{sql}: {e:?}"));
     }
 
+    /// Runs statements without parameters; the first column of the first row in text, or nothing.
+    pub fn first_text(&self, sql: &str) -> String {
+        let answer = self.runtime.block_on(self.client.simple_query(sql));
+        let answer = answer.unwrap_or_else(|e| panic!("{sql}: {e:?}"));
+        let value = answer.iter().find_map(|m| match m {
+            tokio_postgres::SimpleQueryMessage::Row(row) => row.get(0).map(str::to_owned),
+            _ => None,
+        });
+        value.unwrap_or_default()
+    }
+
     /// Runs one statement and returns its rows.
     pub fn try_query(
         &self,
