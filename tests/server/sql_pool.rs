@@ -149,9 +149,8 @@ async fn stale_plans_are_made_anew() {
     assert_eq!(c.query("SELECT * FROM t", &[]).await.unwrap()[0].get::<_, i32>(2), 7);
     c.batch("DEALLOCATE ALL").await.unwrap();
     assert_eq!(c.query("SELECT * FROM t", &[]).await.unwrap().len(), 1);
-    c.transaction(&[insert(&2, &"b"), Stmt::new("SELECT * FROM t", &[])], Durability::Synchronous)
-        .await
-        .unwrap_err();
+    let both = [insert(&2, &"b"), Stmt::new("SELECT * FROM t", &[])];
+    assert_eq!(c.transaction(&both, Durability::Synchronous).await.unwrap(), [1, 2]);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -16,8 +16,14 @@ pub struct Database {
 
 /// A new empty database on the shared server. `None`, after a loud skip, without PostgreSQL.
 pub fn database() -> Option<Database> {
-    let server = Server::shared()?;
-    Some(Database { name: server.fresh_database(), server })
+    // A thread of its own: the blocking client may not run inside a runtime.
+    let test = std::thread::current().name().unwrap_or("test").to_owned();
+    let make = move || {
+        let server = Server::shared()?;
+        Some(Database { name: server.fresh_database(), server })
+    };
+    let made = std::thread::Builder::new().name(test).spawn(make).expect("thread").join();
+    made.expect("a test server")
 }
 
 /// Limits that let a failing test fail soon.
