@@ -1,1 +1,30 @@
-//! See the map in the crate's root.
+//! The only place that knows FUSE and mount(2).
+//!
+//! | file | what it is for |
+//! |---|---|
+//! | `options`, `words`, `value` | the words of `-o` (pure) |
+//! | `source` | the first word of a mount line (pure) |
+//! | `helper` | the arguments that mount(8) and umount(8) hand to their helpers (pure) |
+//! | `table` | the kernel's table of mounts |
+//! | `kernel` | mount(2), umount2(2), fusermount3 |
+//! | `point` | the mount point before the mount: dead remains, doubled mounts |
+//! | `daemon`, `argv`, `notify` | fork and readiness, the process list, systemd |
+//! | `session` | one mount's life, from the handshake to the last reply |
+//! | `control` | how umount talks to the daemon |
+//! | `unmount`, `holders` | storing, unmounting, waiting; who keeps a mount busy |
+
+pub mod argv;
+pub mod control;
+pub mod daemon;
+pub mod helper;
+pub mod holders;
+pub mod kernel;
+mod notify;
+pub mod options;
+pub mod point;
+pub mod session;
+pub mod source;
+pub mod table;
+pub mod unmount;
+pub mod value;
+mod words;

@@ -1,0 +1,146 @@
+//! The first word of a mount line: which server, which tables, which directory. Pure.
+
+/// What SOURCE names.
+#[derive(Clone, PartialEq, Eq)]
+pub enum Source {
+    /// Nothing, `none`, `userfilefs`: what flags and variables say, else the embedded server.
+    Default,
+    /// `embedded`: the private PostgreSQL, whatever flags and variables say.
+    Embedded,
+    /// A `postgresql://` URL. May hold a password: never print it, see [`Source::shown`].
+    Url(String),
+    /// `userfile://[database.schema.prefix]/sub/dir` on the default server.
+    Userfile {
+        /// The tables, as written (`$user` not yet expanded); `None` is the user's own.
+        prefix: Option<String>,
+        /// The directory that becomes the root, without slashes at its ends.
+        subdir: String,
+    },
+}
+
+/// A source that names nothing we can mount.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("cannot mount \"{shown}\": {reason}")]
+pub struct SourceError {
+    shown: String,
+    reason: &'static str,
+}
+
+impl SourceError {
+    /// What to do about it.
+    pub fn hint(&self) -> &'static str {
+        "the source is a postgresql:// URL, userfile://database.schema.prefix/directory, or \"embedded\""
+    }
+}
+
+impl Source {
+    /// Reads a source. mount(8) turns a word that is also a file of the current directory into an absolute
+    /// path, so the last component of a path counts where the word has no scheme.
+    pub fn parse(text: &str) -> Result<Source, SourceError> {
+        let text = text.strip_prefix("userfilefs#").unwrap_or(text);
+        if let Some((scheme, rest)) = text.split_once("://") {
+            return match scheme.to_ascii_lowercase().as_str() {
+                "postgresql" | "postgres" | "cockroachdb" => Ok(Source::Url(text.to_string())),
+                "userfile" => userfile(rest),
+                _ => Err(SourceError { shown: redacted(text), reason: "the scheme is not known" }),
+            };
+        }
+        let word = if text.starts_with('/') { text.rsplit('/').next().unwrap_or("") } else { text };
+        match word {
+            "" if text.is_empty() => Ok(Source::Default),
+            "none" | "default" | "userfilefs" | "userfile" => Ok(Source::Default),
+            "embedded" => Ok(Source::Embedded),
+            _ => Err(SourceError { shown: redacted(text), reason: "it is not a source" }),
+        }
+    }
+
+    /// What /proc/mounts and df may show: the source as it was given, without secrets.
+    pub fn shown(&self) -> String {
+        match self {
+            Source::Default => "userfilefs".to_string(),
+            Source::Embedded => "embedded".to_string(),
+            Source::Url(url) => redacted(url),
+            Source::Userfile { prefix, subdir } => {
+                format!("userfile://{}/{subdir}", prefix.as_deref().unwrap_or(""))
+            }
+        }
+    }
+}
+
+impl std::fmt::Debug for Source {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.shown())
+    }
+}
+
+fn redacted(url: &str) -> String {
+    crate::util::redact::url(url)
+}
+
+fn userfile(rest: &str) -> Result<Source, SourceError> {
+    let (authority, path) = rest.split_once('/').unwrap_or((rest, ""));
+    let wrong = |reason| SourceError { shown: format!("userfile://{rest}"), reason };
+    if authority.contains('@') || path.contains('?') {
+        return Err(wrong("a userfile URI has neither a user nor parameters"));
+    }
+    let path = percent_encoding::percent_decode_str(path)
+        .decode_utf8()
+        .map_err(|_| wrong("the path is not UTF-8"))?;
+    let subdir = path.trim_matches('/').to_string();
+    if !subdir.is_empty() && subdir.split('/').any(|part| matches!(part, "" | "." | "..")) {
+        return Err(wrong("the path is not clean (an empty part, \".\" or \"..\")"));
+    }
+    let prefix = (!authority.is_empty()).then(|| authority.to_string());
+    Ok(Source::Userfile { prefix, subdir })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(text: &str) -> Source {
+        Source::parse(text).unwrap_or_else(|e| panic!("{text}: {e}"))
+    }
+
+    #[test]
+    fn words() {
+        for text in ["", "none", "userfilefs", "/home/bob/none", "userfilefs#none", "userfilefs#"] {
+            assert_eq!(parse(text), Source::Default, "{text}");
+        }
+        for text in ["embedded", "/root/embedded", "userfilefs#embedded"] {
+            assert_eq!(parse(text), Source::Embedded, "{text}");
+        }
+        for text in ["x", "/dev/sda1", "http://h/p", "/", "host:/path"] {
+            assert!(Source::parse(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn urls() {
+        let url = "postgresql://bob@host:26257/defaultdb?sslmode=disable";
+        assert_eq!(parse(url), Source::Url(url.into()));
+        assert_eq!(parse(&format!("userfilefs#{url}")), Source::Url(url.into()));
+        assert_eq!(parse(url).shown(), url);
+        let secret = parse("postgresql://bob:hunter2@host/d?password=hunter3");
+        assert!(!secret.shown().contains("hunter"), "{}", secret.shown());
+        assert!(!format!("{secret:?}").contains("hunter"));
+    }
+
+    #[test]
+    fn userfile_uris() {
+        let of = |prefix: Option<&str>, subdir: &str| Source::Userfile {
+            prefix: prefix.map(str::to_string),
+            subdir: subdir.to_string(),
+        };
+        assert_eq!(parse("userfile:///"), of(None, ""));
+        assert_eq!(parse("userfile://"), of(None, ""));
+        assert_eq!(parse("userfile:///a%20b/c/"), of(None, "a b/c"));
+        assert_eq!(
+            parse("userfile://defaultdb.public.userfiles_$user/p"),
+            of(Some("defaultdb.public.userfiles_$user"), "p")
+        );
+        for bad in ["userfile:///a/../b", "userfile:///a//b", "userfile://u@d/p", "userfile:///%ff"] {
+            assert!(Source::parse(bad).is_err(), "{bad}");
+        }
+    }
+}
