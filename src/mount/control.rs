@@ -60,7 +60,9 @@ pub fn serve<L: Lifecycle>(
                 Ok(listener) => break listener,
                 Err(e) if e.kind() == io::ErrorKind::AddrInUse => tokio::time::sleep(BUSY_EVERY).await,
                 Err(e) => {
-                    return log::warn!("no control socket, so nobody can wait for the end of this mount: {e}");
+                    return log::warn!(
+                        "no control socket, so nobody can wait for the end of this mount: {e}"
+                    );
                 }
             }
             bound = bind(&dev);
@@ -159,7 +161,9 @@ async fn drain<L: Lifecycle>(
         match tokio::time::timeout(BUSY_EVERY, end).await {
             Ok(Ok(outcome)) => break outcome.unwrap_or_default(),
             Ok(Err(_)) => return Ok(()),
-            Err(_) => writer.write_all(format!("busy {}\n", escaped(&served.status_line())).as_bytes()).await?,
+            Err(_) => {
+                writer.write_all(format!("busy {}\n", escaped(&served.status_line())).as_bytes()).await?
+            }
         }
     };
     let mut text = lost_lines(&outcome.lost);

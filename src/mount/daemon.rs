@@ -79,7 +79,8 @@ pub fn fork() -> io::Result<Forked> {
 /// Closes every descriptor above the standard streams but `keep`.
 fn close_above_standard(keep: RawFd) -> io::Result<()> {
     let listed = std::fs::read_dir("/proc/self/fd")?;
-    let numbers: Vec<RawFd> = listed.flatten().filter_map(|fd| fd.file_name().to_str()?.parse().ok()).collect();
+    let numbers: Vec<RawFd> =
+        listed.flatten().filter_map(|fd| fd.file_name().to_str()?.parse().ok()).collect();
     for number in numbers.into_iter().filter(|number| *number > 2 && *number != keep) {
         // SAFETY: nothing in this fresh child owns a descriptor beside the pipe (see `fork`); the listing's own one is
         // closed already, which close(2) answers with a harmless EBADF.
