@@ -2,4 +2,6 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod chunk_bench;
+mod chunk_files;
 mod sql_pool;

@@ -1,0 +1,317 @@
+//! Large files: chunks stream under a hidden row, which one durable transaction then gives its name.
+
+use super::error::Error;
+use super::layout::{ChunkSpan, Damage, check, chunk_count, chunk_len_at};
+use super::names::check_new_name;
+use super::rows::{Batch, Payload, file_id, params, raw_text, to_i64};
+use super::table::{FileTable, asserted, assertion_failed, colliding, retrying};
+use super::types::{FileId, Publish, Replace};
+use crate::sql::{self, ErrorClass, Lane};
+use bytes::Bytes;
+use parking_lot::Mutex;
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+/// Most chunks of one copying statement: CockroachDB refuses commands of 64 MiB.
+const COPY_CHUNKS: usize = 8;
+/// Chunk rows removed by one statement.
+const TRIM_CHUNKS: u32 = 32;
+/// On CockroachDB counting rows reads the payloads too, so longer files rely on the acknowledgement of each chunk
+/// (which there is durable).
+const COCKROACH_COUNT_MAX: u64 = 8;
+
+/// A file being written. Its chunks are not visible to anybody until [`Staging::publish`]. All methods take `&self`
+/// and may run at the same time, except that a position must not be put twice at once.
+///
+/// Dropped without [`Staging::publish`] or [`Staging::discard`], its rows are removed in the background.
+pub struct Staging {
+    table: FileTable,
+    id: FileId,
+    /// Chunks that the server acknowledged: lengths by offset.
+    stored: Mutex<BTreeMap<u64, usize>>,
+    ended: AtomicBool,
+}
+
+impl FileTable {
+    /// Begins a file: inserts its hidden row. One statement.
+    pub async fn stage(&self) -> Result<Staging, Error> {
+        self.check_writable()?;
+        let id = self.new_id();
+        let hidden = self.hidden_name(id);
+        let text = format!(
+            "INSERT INTO {} (filename, file_id, file_size, username, upload_time) \
+             VALUES ($1, $2, 0, $3, now()::timestamp) ON CONFLICT (filename) DO NOTHING",
+            self.inner.tables.files
+        );
+        retrying!(self, "begin a file", |retry| {
+            let conn = retry.conn(Lane::Upload).await?;
+            conn.execute(&text, &[&hidden, &id.0, &self.inner.user]).await?;
+            Ok(())
+        })?;
+        Ok(Staging {
+            table: self.clone(),
+            id,
+            stored: Mutex::new(BTreeMap::new()),
+            ended: AtomicBool::new(false),
+        })
+    }
+}
+
+impl Staging {
+    /// The identity that the file will have.
+    pub fn id(&self) -> FileId {
+        self.id
+    }
+
+    fn lost(&self) -> Error {
+        Error::Changed(format!("the hidden row of file {}", self.id))
+    }
+
+    /// Stores a chunk, replacing what was put at this offset before. `offset` is a multiple of the chunk length; all
+    /// but the last chunk must have that length. On PostgreSQL the commit does not wait for the disk: the one of
+    /// [`Staging::publish`] does, for all before it.
+    ///
+    /// [`Error::Changed`]: the hidden row is gone (swept by another mount, or lost in a crash of the server).
+    pub async fn put(&self, offset: u64, data: Bytes) -> Result<(), Error> {
+        let table = &self.table;
+        if data.is_empty() || data.len() > super::CHUNK_LEN {
+            return Err(Error::Shape(format!("a chunk of {} bytes at offset {offset}", data.len())));
+        }
+        let at = to_i64(offset)?;
+        let len = data.len();
+        let payload = Payload(data);
+        let hidden = table.hidden_name(self.id);
+        // Only under the hidden name: what a broken connection still delivers late must not touch a file that
+        // has been published meanwhile.
+        let lock = if table.inner.portable { "" } else { " FOR KEY SHARE" };
+        let t = &table.inner.tables;
+        let text = format!(
+            "INSERT INTO {} (file_id, byte_offset, payload) \
+             SELECT file_id, $2::int8, $3::bytea FROM {} WHERE file_id = $1 AND filename = $4{lock} \
+             ON CONFLICT (file_id, byte_offset) DO UPDATE SET payload = excluded.payload",
+            t.payload, t.files
+        );
+        let count: u64 = retrying!(table, "store a chunk", |retry| {
+            let conn = retry.conn(Lane::Upload).await?;
+            let done = conn.execute(&text, &[&self.id.0, &at, &payload, &hidden]).await;
+            self.gone(done)
+        })?;
+        if count == 0 {
+            return Err(self.lost());
+        }
+        self.stored.lock().insert(offset, len);
+        Ok(())
+    }
+
+    /// Copies full chunks of another file to the same offsets, on the server. [`Error::Changed`]: a chunk is missing
+    /// there or not exactly one chunk long.
+    pub async fn copy_from(&self, base: FileId, offsets: &[u64]) -> Result<(), Error> {
+        let table = &self.table;
+        let t = &table.inner.tables;
+        let hidden = table.hidden_name(self.id);
+        let len = to_i64(table.chunk_len() as u64)?;
+        let lock = if table.inner.portable { "" } else { " FOR KEY SHARE OF f" };
+        let text = format!(
+            "INSERT INTO {0} (file_id, byte_offset, payload) \
+             SELECT f.file_id, b.byte_offset, b.payload FROM {0} b, {1} f \
+             WHERE b.file_id = $2 AND b.byte_offset = ANY($3::int8[]) AND length(b.payload) = $4::int8 \
+             AND f.file_id = $1 AND f.filename = $5{lock} \
+             ON CONFLICT (file_id, byte_offset) DO UPDATE SET payload = excluded.payload",
+            t.payload, t.files
+        );
+        for group in offsets.chunks(COPY_CHUNKS) {
+            let at: Vec<i64> = group.iter().map(|&o| to_i64(o)).collect::<Result<_, _>>()?;
+            let count: u64 = retrying!(table, "copy chunks", |retry| {
+                let conn = retry.conn(Lane::Upload).await?;
+                let done = conn.execute(&text, &[&self.id.0, &base.0, &at, &len, &hidden]).await;
+                self.gone(done)
+            })?;
+            if count != group.len() as u64 {
+                return Err(Error::Changed(format!("file {base}")));
+            }
+            self.stored.lock().extend(group.iter().map(|&o| (o, table.chunk_len())));
+        }
+        Ok(())
+    }
+
+    /// A broken foreign key means that the hidden row is gone.
+    fn gone(&self, done: Result<u64, sql::Error>) -> Result<u64, Error> {
+        match done {
+            Err(e) if e.class() == ErrorClass::ForeignKey => Err(self.lost()),
+            other => Ok(other?),
+        }
+    }
+
+    /// Removes the chunks at or behind `len`. A chunk that reaches across is left: put it anew.
+    pub async fn trim(&self, len: u64) -> Result<(), Error> {
+        let table = &self.table;
+        let at = to_i64(len)?;
+        let text = format!(
+            "DELETE FROM {0} WHERE file_id = $1 AND byte_offset IN \
+             (SELECT byte_offset FROM {0} WHERE file_id = $1 AND byte_offset >= $2 \
+             ORDER BY byte_offset LIMIT {TRIM_CHUNKS})",
+            table.inner.tables.payload
+        );
+        loop {
+            let count: u64 = retrying!(table, "remove chunks", |retry| {
+                let conn = retry.conn(Lane::Upload).await?;
+                Ok(conn.execute(&text, &[&self.id.0, &at]).await?)
+            })?;
+            if count == 0 {
+                break;
+            }
+        }
+        let _ = self.stored.lock().split_off(&len);
+        Ok(())
+    }
+
+    /// Checks against what was acknowledged: every chunk of a file of this size, and no other.
+    fn check_complete(&self, p: &Publish) -> Result<u64, Error> {
+        let len = self.table.chunk_len();
+        let stored = self.stored.lock();
+        for (&offset, &have) in stored.iter() {
+            let want = chunk_len_at(offset, p.size, len);
+            if have != want || offset % len as u64 != 0 {
+                return Err(Error::Shape(format!(
+                    "{}: {have} bytes stored at offset {offset}, not {want}",
+                    p.name
+                )));
+            }
+        }
+        let count = chunk_count(p.size, len);
+        if stored.len() as u64 != count {
+            return Err(Error::Shape(format!("{}: {} chunks stored of {count}", p.name, stored.len())));
+        }
+        Ok(count)
+    }
+
+    /// Makes the file visible: one durable transaction that checks the number (on PostgreSQL also the lengths) of the
+    /// stored chunks, moves the name's present holder out of the way and names this file. One round trip.
+    ///
+    /// [`Error::Exists`]: the name is taken and may not be. [`Error::Changed`]: the hidden row is gone.
+    /// [`Error::Corrupt`]: chunks are missing (lost in a crash of the server). After an error the staged
+    /// chunks are still there, and publishing may be tried again. Cancelled: published or not.
+    pub async fn publish(&self, p: &Publish) -> Result<(), Error> {
+        let table = &self.table;
+        table.check_writable()?;
+        check_new_name(&p.name)?;
+        let count = self.check_complete(p)?;
+        table.attrs_for(Some(&p.attrs)).await?;
+        let mut attempts = 0;
+        let result: Result<(), Error> = colliding!(table, "publish a file", |retry| {
+            if attempts > 0 && self.published(retry, p).await? {
+                return Ok(());
+            }
+            attempts += 1;
+            match self.publish_once(retry, p, count).await {
+                Err(Error::Sql(e)) if e.class() == ErrorClass::Exists && p.replace == Replace::Refuse => {
+                    if self.published(retry, p).await? {
+                        Ok(())
+                    } else {
+                        Err(Error::Exists(p.name.clone()))
+                    }
+                }
+                Err(Error::Sql(e)) if assertion_failed(&e) => self.why_not(retry, p).await,
+                other => other,
+            }
+        });
+        result?;
+        self.ended.store(true, Ordering::Release);
+        if table.in_background(p.replace) {
+            table.kick_trash();
+        }
+        Ok(())
+    }
+
+    async fn publish_once(&self, retry: &sql::Retry, p: &Publish, count: u64) -> Result<(), Error> {
+        let table = &self.table;
+        let t = &table.inner.tables;
+        let attrs = table.attrs_present();
+        let mut batch = Batch::default();
+        if let Replace::Displace(old) = p.replace {
+            table.displace(&mut batch, &p.name, old, attrs, true);
+        }
+        let mut change = format!(
+            "UPDATE {} SET filename = $1, file_size = $2::int8, upload_time = $3 WHERE file_id = $4 AND filename = $5",
+            t.files
+        );
+        let hidden = table.hidden_name(self.id);
+        let mut params = params![p.name.clone(), to_i64(p.size)?, p.mtime, self.id.0, hidden];
+        if !table.inner.cockroach || count <= COCKROACH_COUNT_MAX {
+            change += &format!(" AND (SELECT count(*) FROM {} WHERE file_id = $4) = $6", t.payload);
+            params.push(Box::new(to_i64(count)?));
+        }
+        if !table.inner.cockroach {
+            change += &format!(
+                " AND (SELECT coalesce(sum(length(payload)), 0)::int8 FROM {} WHERE file_id = $4) = $2::int8",
+                t.payload
+            );
+        }
+        batch.add(asserted(&change), params);
+        if attrs && !p.attrs.is_default() {
+            table.put_attrs(&mut batch, self.id, &p.attrs);
+        }
+        table.durable(retry, &batch).await?;
+        Ok(())
+    }
+
+    async fn name_now(&self, retry: &sql::Retry) -> Result<Option<Vec<u8>>, Error> {
+        let conn = retry.conn(Lane::Meta).await?;
+        let text =
+            format!("SELECT filename, file_id FROM {} WHERE file_id = $1", self.table.inner.tables.files);
+        let rows = conn.query(&text, &[&self.id.0]).await?;
+        match rows.first() {
+            Some(row) if file_id(row, 1)? == self.id => Ok(Some(raw_text(row, 0)?)),
+            _ => Ok(None),
+        }
+    }
+
+    async fn published(&self, retry: &sql::Retry, p: &Publish) -> Result<bool, Error> {
+        Ok(self.name_now(retry).await?.as_deref() == Some(p.name.as_bytes()))
+    }
+
+    /// The publishing statement found nothing to publish: done already, row gone, or chunks missing.
+    async fn why_not(&self, retry: &sql::Retry, p: &Publish) -> Result<(), Error> {
+        match self.name_now(retry).await? {
+            Some(name) if name == p.name.as_bytes() => Ok(()),
+            Some(name) if name == self.table.hidden_name(self.id).as_bytes() => {
+                let spans: Vec<ChunkSpan> = self.table.layout(self.id).await?;
+                let damage = match check(&spans, to_i64(p.size)?) {
+                    Err(damage) => damage,
+                    // It was not so a moment ago.
+                    Ok(end) => Damage::Size { stored: to_i64(p.size)?, end },
+                };
+                Err(Error::Corrupt { what: p.name.clone(), id: self.id, damage })
+            }
+            _ => Err(self.lost()),
+        }
+    }
+
+    /// Gives the file up and removes what was stored. An error leaves the rest to the next sweep.
+    pub async fn discard(self) -> Result<(), Error> {
+        self.ended.store(true, Ordering::Release);
+        self.table.remove_hidden(self.id).await
+    }
+}
+
+impl Drop for Staging {
+    fn drop(&mut self) {
+        if self.ended.load(Ordering::Acquire) {
+            return;
+        }
+        let (table, id) = (self.table.clone(), self.id);
+        if let Ok(runtime) = tokio::runtime::Handle::try_current() {
+            runtime.spawn(async move {
+                if let Err(e) = table.remove_hidden(id).await {
+                    log::debug!("file {id}, given up, is left to the next sweep: {e}");
+                }
+            });
+        }
+    }
+}
+
+impl std::fmt::Debug for Staging {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Staging({})", self.id)
+    }
+}
