@@ -96,10 +96,10 @@ impl FileTable {
         self.check_writable()?;
         {
             let s = self.inner.companion.state.lock();
-            if let Some((at, why)) = &s.refused {
-                if at.elapsed() < REFUSED_FOR {
-                    return Err(Error::NoAttrs(why.clone()));
-                }
+            if let Some((at, why)) = &s.refused
+                && at.elapsed() < REFUSED_FOR
+            {
+                return Err(Error::NoAttrs(why.clone()));
             }
         }
         let made: Result<(), Error> =

@@ -231,7 +231,7 @@ impl FileTable {
             let full = rows.len() == page_size(page);
             let Some(last) = rows.last().map(|r| r.name.clone()) else { break };
             let fresh =
-                rows.into_iter().filter(|r| !(seen && r.name == low.as_bytes()) && !is_hidden(&r.name));
+                rows.into_iter().filter(|r| !(is_hidden(&r.name) || seen && r.name == low.as_bytes()));
             out.extend(fresh);
             let next = match is_hidden(&last) {
                 true => Some(format!("{HIDDEN_DIR}0")),

@@ -72,10 +72,8 @@ impl FileTable {
             return Err(Error::NoTables(prefix.to_string()));
         }
         let made: bool = retrying!(self, "create the tables", |r| self.create(r, &names).await)?;
-        if made {
-            if let Err(e) = self.grants().await {
-                log::warn!("privileges of the new tables could not be set: {e}");
-            }
+        if made && let Err(e) = self.grants().await {
+            log::warn!("privileges of the new tables could not be set: {e}");
         }
         Ok(has(&names[2]))
     }
