@@ -4,7 +4,10 @@
 mod support;
 
 mod copying;
+mod damage;
+mod fixtures;
 mod model;
+mod outside;
 mod semantics;
 mod tools;
 

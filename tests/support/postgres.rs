@@ -281,4 +281,18 @@ impl Db {
     pub fn query(&self, sql: &str, params: &[&(dyn ToSql + Sync)]) -> Vec<Row> {
         self.try_query(sql, params).unwrap_or_else(|e| panic!("{sql}: {e:?}"))
     }
+
+    /// `COPY … FROM STDIN` of text.
+    pub fn copy_in(&self, sql: &str, text: Vec<u8>) {
+        use futures_util::SinkExt;
+        let done = self.runtime.block_on(async {
+            let sink = self.client.copy_in::<_, bytes::Bytes>(sql).await?;
+            let mut sink = std::pin::pin!(sink);
+            for part in text.chunks(1 << 20) {
+                sink.send(bytes::Bytes::copy_from_slice(part)).await?;
+            }
+            sink.finish().await
+        });
+        done.unwrap_or_else(|e| panic!("{sql}: {e:?}"));
+    }
 }
