@@ -35,7 +35,7 @@ fn damage(t: &Tables, name: &str, sql: &str) {
 }
 
 fn damaged() -> Option<Mount> {
-    let m = crate::support::mounted::fresh_with("attr_timeout=0", |s| s.chunk_len(CHUNK))?;
+    let m = crate::support::mounted::fresh_with("attr_timeout=0,entry_timeout=0", |s| s.chunk_len(CHUNK))?;
     if m.is_plain() {
         return None;
     }

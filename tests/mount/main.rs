@@ -5,6 +5,7 @@ mod support;
 
 mod copying;
 mod damage;
+mod faults;
 mod fixtures;
 mod model;
 mod outside;

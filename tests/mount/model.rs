@@ -15,7 +15,7 @@ use crate::support::mounted::{self, Mount, eventually, pattern};
 use crate::support::sys::renameat2;
 
 /// The attribute timeout of these mounts, and a little more than it.
-const TIMEOUT: &str = "attr_timeout=0.05";
+const TIMEOUT: &str = "attr_timeout=0.05,entry_timeout=0.05";
 const AFTER_TIMEOUT: Duration = Duration::from_millis(80);
 
 fn path() -> impl Strategy<Value = String> {

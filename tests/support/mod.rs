@@ -10,3 +10,4 @@ pub mod postgres;
 pub mod require;
 pub mod sys;
 pub mod tables;
+pub mod wire;

@@ -179,7 +179,7 @@ fn symbolic_links() {
 /// An overwrite or delete by another client never attaches old attributes to new contents.
 #[test]
 fn attributes_belong_to_one_file() {
-    let mut m = mount!("attr_timeout=0");
+    let mut m = mount!("attr_timeout=0,entry_timeout=0");
     if m.is_plain() {
         return;
     }

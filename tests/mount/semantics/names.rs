@@ -15,7 +15,7 @@ fn list(path: &std::path::Path) -> BTreeSet<String> {
 /// Where both `/a` and `/a/b` are stored, `a` is the directory and the file is under `.userfilefs/shadowed/`.
 #[test]
 fn a_file_and_a_directory_of_one_name() {
-    let m = mount!("attr_timeout=0");
+    let m = mount!("attr_timeout=0,entry_timeout=0");
     if m.is_plain() {
         return;
     }
@@ -38,7 +38,7 @@ fn a_file_and_a_directory_of_one_name() {
 /// Stored names that cannot be shown are left alone, counted in the log, and hurt no other file.
 #[test]
 fn names_that_cannot_be_shown() {
-    let mut m = mount!("attr_timeout=0");
+    let mut m = mount!("attr_timeout=0,entry_timeout=0");
     if m.is_plain() {
         return;
     }
