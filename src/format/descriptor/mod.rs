@@ -55,6 +55,7 @@ pub enum Error {
 
 /// One parsed descriptor, upgraded.
 #[derive(Clone, Debug, PartialEq)]
+#[allow(clippy::large_enum_variant, reason = "tables are boxed, the others are few")]
 pub enum Descriptor {
     #[allow(missing_docs)]
     Database(DatabaseDescriptor),

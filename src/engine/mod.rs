@@ -1,0 +1,12 @@
+//! What is done with backups: showing, exporting and checking them.
+//!
+//! Synchronous: a command runs on as many threads as there are cores, and reads through a
+//! [`crate::destination::Source`].
+
+mod error;
+pub mod open;
+pub mod show;
+pub mod tabular;
+
+pub use error::Error;
+pub use open::{Backup, Layer, OpenOptions};
