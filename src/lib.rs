@@ -18,6 +18,8 @@
 //! | [`fs`] | POSIX meaning over flat names: inodes, directories, buffers, caches; knows no FUSE |
 //! | [`mount`] | the only place that knows FUSE: adapter, session, options, daemon |
 //! | [`userfile`] | the rules of the userfile commands: arguments, patterns, the copy engine |
+//! | [`destination`] | places that hold backups: folders, userfile prefixes |
+//! | [`engine`] | what is done with backups: show, export, check |
 //! | [`format`] | CockroachDB's backup files as pure bytes |
 //! | [`cli`] | arguments, output, exit codes |
 //!
@@ -26,7 +28,9 @@
 
 pub mod chunk;
 pub mod cli;
+pub mod destination;
 pub mod embedded;
+pub mod engine;
 pub mod format;
 pub mod fs;
 pub mod mount;

@@ -5,6 +5,7 @@
 
 mod error;
 pub mod open;
+pub mod pretty;
 pub mod show;
 pub mod tabular;
 

@@ -4,4 +4,5 @@ mod support;
 
 mod crypt;
 mod manifest;
+mod show;
 mod sst_fixtures;

@@ -1,0 +1,241 @@
+//! What SHOW BACKUP and SHOW BACKUPS print.
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+
+use chrono::{DateTime, Utc};
+
+use crate::destination::Source;
+use crate::format::descriptor::create::Qualify;
+use crate::format::descriptor::{Catalog, Descriptor, privileges};
+use crate::format::kv::key;
+use crate::format::kv::varint::Reader;
+use crate::format::manifest::{COVERAGE_ALL, Span, Timestamp};
+
+use super::open::{Backup, Layer, list_backups};
+use super::tabular::{Align, Table};
+use super::{Error, pretty};
+
+/// What to show of a backup.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Details {
+    /// Adds `create_statement` (SHOW BACKUP SCHEMAS).
+    pub schemas: bool,
+    /// Adds `privileges` and `owner`.
+    pub privileges: bool,
+    /// Adds ids.
+    pub debug_ids: bool,
+}
+
+/// `2026-11-20 18:08:48.071932+00:00:00`: a time as the server's TIMESTAMP columns print.
+pub fn timestamp(time: Timestamp) -> Option<String> {
+    if time.is_zero() {
+        return None;
+    }
+    let t: DateTime<Utc> = DateTime::from_timestamp_nanos(time.wall_time);
+    let mut fraction = format!("{:06}", t.timestamp_subsec_micros());
+    fraction.truncate(fraction.trim_end_matches('0').len());
+    let dot = if fraction.is_empty() { "" } else { "." };
+    Some(format!("{}{dot}{fraction}+00:00:00", t.format("%Y-%m-%d %H:%M:%S")))
+}
+
+/// BYTES as the server's CSV and table output print them.
+pub fn escape_bytes(bytes: &[u8]) -> String {
+    let mut out = String::with_capacity(bytes.len() * 2);
+    for &byte in bytes {
+        match byte {
+            b'\\' => out += "\\\\",
+            0x20..=0x7e => out.push(char::from(byte)),
+            _ => {
+                let _ = write!(out, "\\{byte:03o}");
+            }
+        }
+    }
+    out
+}
+
+/// SHOW BACKUPS IN.
+pub fn backups(source: &dyn Source) -> Result<Table, Error> {
+    let rows = list_backups(source)?.into_iter().map(|folder| vec![Some(folder)]).collect();
+    Ok(Table { columns: vec![("path", Align::Left)], rows })
+}
+
+/// The table that a key belongs to.
+pub fn table_of_key(key: &[u8]) -> Option<u32> {
+    let (_, rest) = key::split_tenant(key).ok()?;
+    let (table, _) = key::get_index_prefix(&mut Reader::new(rest)).ok()?;
+    u32::try_from(table).ok()
+}
+
+/// SHOW BACKUP and SHOW BACKUP SCHEMAS: one row per descriptor and layer.
+pub fn objects(backup: &Backup, details: Details) -> Result<Table, Error> {
+    use Align::{Center, Left, Right};
+    let mut columns = vec![("database_name", Left)];
+    if details.debug_ids {
+        columns.push(("database_id", Right));
+    }
+    columns.push(("parent_schema_name", Left));
+    if details.debug_ids {
+        columns.push(("parent_schema_id", Right));
+    }
+    columns.push(("object_name", Left));
+    if details.debug_ids {
+        columns.push(("object_id", Right));
+    }
+    columns.extend([
+        ("object_type", Left),
+        ("start_time", Left),
+        ("end_time", Left),
+        ("size_bytes", Right),
+        ("rows", Right),
+        ("is_full_cluster", Center),
+    ]);
+    if details.schemas {
+        columns.push(("create_statement", Left));
+    }
+    if details.privileges {
+        columns.extend([("privileges", Left), ("owner", Left)]);
+    }
+    let mut table = Table { columns, rows: Vec::new() };
+    for layer in &backup.layers {
+        layer_objects(layer, details, &mut table.rows)?;
+    }
+    Ok(table)
+}
+
+fn layer_objects(layer: &Layer, details: Details, rows: &mut Vec<Vec<Option<String>>>) -> Result<(), Error> {
+    let manifest = &layer.manifest;
+    let catalog = Catalog::of_manifest(manifest)?;
+    let mut sizes: BTreeMap<u32, (i64, i64)> = BTreeMap::new();
+    for file in &manifest.files {
+        let key = file.span.as_ref().map_or(&[][..], |span| &span.key);
+        if let (Some(table), Some(counts)) = (table_of_key(key), file.entry_counts) {
+            let size = sizes.entry(table).or_default();
+            *size = (size.0.saturating_add(counts.data_size()), size.1.saturating_add(counts.rows()));
+        }
+    }
+    let is_cluster = (manifest.descriptor_coverage == COVERAGE_ALL).to_string();
+    for (descriptor, object) in catalog.descriptors().iter().zip(catalog.objects()) {
+        let (database_id, schema_id) = parents(descriptor);
+        let some_id = |id: u32| (id != 0).then(|| id.to_string());
+        let mut row = vec![object.database];
+        if details.debug_ids {
+            row.push(some_id(database_id));
+        }
+        row.push(object.schema);
+        if details.debug_ids {
+            row.push(some_id(schema_id));
+        }
+        row.push(Some(object.name.clone()));
+        if details.debug_ids {
+            row.push(Some(object.id.to_string()));
+        }
+        row.extend([Some(object.kind.to_owned()), timestamp(manifest.start()), timestamp(manifest.end())]);
+        let mut create = None;
+        if let Descriptor::Table(table) = descriptor {
+            let (bytes, count) = sizes.get(&object.id).copied().unwrap_or_default();
+            row.extend([Some(bytes.to_string()), Some(count.to_string())]);
+            create = Some(catalog.create_statement(table, Qualify::No)?);
+        } else {
+            row.extend([None, None]);
+        }
+        row.push(Some(is_cluster.clone()));
+        if details.schemas {
+            row.push(create);
+        }
+        if details.privileges {
+            let found = descriptor.privileges();
+            row.push(Some(found.map_or(String::new(), |p| privileges::grants(p, &object.name))));
+            row.push(Some(found.map_or(String::new(), |p| p.owner().to_owned())));
+        }
+        rows.push(row);
+    }
+    Ok(())
+}
+
+/// Ids of database and schema.
+fn parents(descriptor: &Descriptor) -> (u32, u32) {
+    match descriptor {
+        Descriptor::Schema(schema) => (schema.parent_id(), 0),
+        Descriptor::Type(ty) => (ty.parent_id(), ty.parent_schema_id()),
+        Descriptor::Table(table) => (table.parent_id(), table.unexposed_parent_schema_id()),
+        Descriptor::Database(_) | Descriptor::Other(_) => (0, 0),
+    }
+}
+
+fn span_cells(span: &Span) -> [Option<String>; 4] {
+    [
+        Some(pretty::key(&span.key)),
+        Some(pretty::key(&span.end_key)),
+        Some(escape_bytes(&span.key)),
+        Some(escape_bytes(&span.end_key)),
+    ]
+}
+
+/// SHOW BACKUP FILES.
+pub fn files(backup: &Backup) -> Table {
+    use Align::{Left, Right};
+    let columns = vec![
+        ("path", Left),
+        ("start_pretty", Left),
+        ("end_pretty", Left),
+        ("start_key", Left),
+        ("end_key", Left),
+        ("size_bytes", Right),
+        ("rows", Right),
+    ];
+    let mut rows = Vec::new();
+    for file in backup.layers.iter().flat_map(|layer| &layer.manifest.files) {
+        let counts = file.entry_counts.unwrap_or_default();
+        let mut row = vec![Some(file.path.clone())];
+        row.extend(span_cells(&file.span.clone().unwrap_or_default()));
+        row.extend([Some(counts.data_size().to_string()), Some(counts.rows().to_string())]);
+        rows.push(row);
+    }
+    Table { columns, rows }
+}
+
+/// SHOW BACKUP RANGES.
+pub fn ranges(backup: &Backup) -> Table {
+    use Align::Left;
+    let columns = vec![("start_pretty", Left), ("end_pretty", Left), ("start_key", Left), ("end_key", Left)];
+    let spans = backup.layers.iter().flat_map(|layer| &layer.manifest.spans);
+    Table { columns, rows: spans.map(|span| span_cells(span).to_vec()).collect() }
+}
+
+/// The schema as a script: statements in an order in which they can run.
+pub fn script(backup: &Backup) -> Result<String, Error> {
+    let mut out = String::new();
+    let Some(layer) = backup.layers.last() else { return Ok(out) };
+    let catalog = Catalog::of_manifest(&layer.manifest)?;
+    let mut push = |statement: String| {
+        let _ = writeln!(out, "{statement};");
+    };
+    for descriptor in catalog.descriptors() {
+        if let Descriptor::Database(database) = descriptor {
+            push(format!("CREATE DATABASE {}", crate::format::descriptor::names::ident(database.name())));
+        }
+    }
+    for descriptor in catalog.descriptors() {
+        if let Descriptor::Schema(schema) = descriptor {
+            push(catalog.create_schema(schema, Qualify::Database));
+        }
+    }
+    for descriptor in catalog.descriptors() {
+        if let Descriptor::Type(ty) = descriptor
+            && let Some(statement) = catalog.create_type(ty, Qualify::Database)
+        {
+            push(statement);
+        }
+    }
+    // Sequences first: defaults of tables use them. Views last: they use tables.
+    for pass in 0..3 {
+        for table in catalog.tables().filter(|table| table.is_visible()) {
+            let kind = if table.is_sequence() { 0 } else { 1 + i32::from(table.is_view()) };
+            if kind == pass {
+                push(catalog.create_statement(table, Qualify::Database)?);
+            }
+        }
+    }
+    Ok(out)
+}
