@@ -171,7 +171,7 @@ impl Staging {
         let stored = self.stored.lock();
         for (&offset, &have) in stored.iter() {
             let want = chunk_len_at(offset, p.size, len);
-            if have != want || offset % len as u64 != 0 {
+            if have != want || !offset.is_multiple_of(len as u64) {
                 return Err(Error::Shape(format!(
                     "{}: {have} bytes stored at offset {offset}, not {want}",
                     p.name

@@ -3,5 +3,6 @@
 mod support;
 
 mod chunk_bench;
+mod chunk_dirs;
 mod chunk_files;
 mod sql_pool;
