@@ -6,7 +6,6 @@
 //! dir/a.csv    /dir/a.csv                                   a plain path: taken literally
 //! ```
 
-use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
 use thiserror::Error;
 
 /// The tables that an argument names.
@@ -110,18 +109,19 @@ pub fn pattern(arg: &[u8]) -> Result<Address, ArgError> {
 }
 
 /// The URI of a stored name as the commands print it: raw, except for what would read back as something
-/// else (`%`, `?`, `#`, control characters).
-pub fn display_uri(prefix: &str, name: &str) -> String {
-    const ENCODE: &AsciiSet = &CONTROLS.add(b'%').add(b'?').add(b'#');
+/// else (`%`, `?`, `#`, control characters, bytes that are not UTF-8).
+pub fn display_uri(prefix: &str, name: &[u8]) -> String {
     let mut out = format!("userfile://{prefix}");
-    // utf8_percent_encode would encode every non-ASCII character; the documented output keeps them.
-    for part in name.split_inclusive(|c: char| !c.is_ascii()) {
-        match part.char_indices().next_back() {
-            Some((at, c)) if !c.is_ascii() => {
-                out.extend(utf8_percent_encode(&part[..at], ENCODE));
+    for chunk in name.utf8_chunks() {
+        for c in chunk.valid().chars() {
+            if c.is_ascii_control() || matches!(c, '%' | '?' | '#') {
+                out.push_str(&format!("%{:02X}", u32::from(c)));
+            } else {
                 out.push(c);
             }
-            _ => out.extend(utf8_percent_encode(part, ENCODE)),
+        }
+        for byte in chunk.invalid() {
+            out.push_str(&format!("%{byte:02X}"));
         }
     }
     out
@@ -277,11 +277,12 @@ mod tests {
         for name in
             ["/a", "/with space.txt", "/ünï-日本.txt", "/per%20cent", "/q?x", "/h#1", "/nl\n", "/é%é", "/"]
         {
-            let uri = display_uri("defaultdb.public.userfiles_root", name);
+            let uri = display_uri("defaultdb.public.userfiles_root", name.as_bytes());
             assert_eq!(literal(uri.as_bytes()).unwrap().path, name.as_bytes(), "{uri}");
         }
-        assert_eq!(display_uri("d.p.u", "/ünï-日本 x.txt"), "userfile://d.p.u/ünï-日本 x.txt");
-        assert_eq!(display_uri("d.p.u", "/50%.txt"), "userfile://d.p.u/50%25.txt");
+        assert_eq!(literal(display_uri("d.p.u", b"/a\xff").as_bytes()).unwrap().path, b"/a\xff");
+        assert_eq!(display_uri("d.p.u", "/ünï-日本 x.txt".as_bytes()), "userfile://d.p.u/ünï-日本 x.txt");
+        assert_eq!(display_uri("d.p.u", b"/50%.txt"), "userfile://d.p.u/50%25.txt");
     }
 
     #[test]

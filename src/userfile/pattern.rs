@@ -238,7 +238,7 @@ fn parse_class(chars: &[u32], at: &mut usize) -> Result<Token, ArgError> {
         *at += 1;
     }
     let mut ranges = Vec::new();
-    while !(is(*at, ']') && !ranges.is_empty()) {
+    while !is(*at, ']') || ranges.is_empty() {
         let low = class_character(chars, at)?;
         let high = if is(*at, '-') {
             *at += 1;

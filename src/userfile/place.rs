@@ -99,12 +99,15 @@ impl Downloads {
     /// The local path of a stored name, or `None` if the name cannot be stored below the destination:
     /// `..`, empty or `.` parts, NUL bytes, no name at all.
     pub fn local_path(&self, name: &[u8]) -> Option<PathBuf> {
+        if let (Some(dest), true, false) = (&self.dest, self.single, self.dest_is_dir) {
+            // The name plays no part.
+            return Some(dest.clone());
+        }
         let relative = safe_relative(name)?;
         let base = || relative.file_name().map(PathBuf::from);
         match (&self.dest, self.single) {
             (None, true) => base(),
-            (Some(dest), true) if self.dest_is_dir => Some(dest.join(base()?)),
-            (Some(dest), true) => Some(dest.clone()),
+            (Some(dest), true) => Some(dest.join(base()?)),
             (None, false) => Some(relative),
             (Some(dest), false) => Some(dest.join(relative)),
         }
@@ -213,6 +216,7 @@ mod tests {
                 assert_eq!(at(Some("d"), true, single, hostile), None, "{hostile:?}");
             }
         }
+        assert_eq!(at(Some("c"), false, true, "/../x").as_deref(), Some("c"));
         assert_eq!(at(None, false, false, "noslash").as_deref(), Some("noslash"));
     }
 }

@@ -1,0 +1,84 @@
+//! The rows that arguments mean, page by page, while the caller already works on the first ones.
+
+use super::Error;
+use super::pattern::{Scan, Selector};
+use crate::chunk::{FileRow, FileTable};
+use tokio::sync::mpsc;
+
+/// Rows asked for at a time.
+const PAGE_ROWS: usize = 1000;
+/// Rows that wait for the caller at most.
+const AHEAD_ROWS: usize = 256;
+
+/// Finds the rows of several selectors: selector by selector, each in byte order, no row twice.
+///
+/// The last value is an error if the search could not be finished. Dropping the receiver ends the search.
+pub fn rows(table: &FileTable, selectors: Vec<Selector>) -> mpsc::Receiver<Result<FileRow, Error>> {
+    let (tx, rx) = mpsc::channel(AHEAD_ROWS);
+    let table = table.clone();
+    tokio::spawn(async move {
+        for (i, selector) in selectors.iter().enumerate() {
+            let earlier = &selectors[..i];
+            match search(&table, selector, earlier, &tx).await {
+                Ok(true) => {}
+                Ok(false) => return,
+                Err(e) => {
+                    let _ = tx.send(Err(e)).await;
+                    return;
+                }
+            }
+        }
+    });
+    rx
+}
+
+/// False if nobody listens any more.
+async fn search(
+    table: &FileTable,
+    selector: &Selector,
+    earlier: &[Selector],
+    tx: &mpsc::Sender<Result<FileRow, Error>>,
+) -> Result<bool, Error> {
+    for scan in selector.scans() {
+        let (prefix, one) = match &scan {
+            Scan::Prefix(prefix) => (prefix.as_str(), None),
+            // The first name in byte order that starts with a name is that name itself, if it is there.
+            Scan::One(name) => match std::str::from_utf8(name) {
+                Ok(text) => (text, Some(name)),
+                Err(e) => (std::str::from_utf8(&name[..e.valid_up_to()]).unwrap_or_default(), None),
+            },
+        };
+        let limit = if one.is_some() { 1 } else { PAGE_ROWS };
+        let mut after: Option<Vec<u8>> = None;
+        loop {
+            let page = table.list_files(prefix, after.as_deref(), limit).await?;
+            let full = page.len() >= limit && one.is_none();
+            after = page.last().map(|row| row.name.clone());
+            for row in page {
+                let wanted = match &scan {
+                    Scan::One(name) => row.name == *name,
+                    Scan::Prefix(_) => selector.matches(&row.name),
+                };
+                if !wanted || earlier.iter().any(|s| s.matches(&row.name)) {
+                    continue;
+                }
+                if tx.send(Ok(row)).await.is_err() {
+                    return Ok(false);
+                }
+            }
+            if !full || tx.is_closed() {
+                break;
+            }
+        }
+    }
+    Ok(!tx.is_closed())
+}
+
+/// A name that starts with a mistyped one, for a hint.
+pub async fn similar(table: &FileTable, selector: &Selector) -> Result<Option<Vec<u8>>, Error> {
+    let Some(name) = selector.plain_name().and_then(|n| std::str::from_utf8(n).ok()) else {
+        return Ok(None);
+    };
+    let found = table.list_files(name.trim_end_matches('/'), None, 1).await?;
+    Ok(found.into_iter().next().map(|row| row.name))
+}
