@@ -1,1 +1,211 @@
-//! See the map in the crate's root.
+//! POSIX meaning over flat names: the filesystem without FUSE.
+//!
+//! Every method takes inode numbers and handles as the kernel knows them, is async, and ends within
+//! the pool's operation deadline. Methods named `try_*` answer at once from memory, or not at all.
+//! A dropped future leaves the filesystem consistent: what was pending stays pending.
+//!
+//! | file | what it decides |
+//! |---|---|
+//! | `tree` | inode numbers, names, lookup counts (pure) |
+//! | `overlay` | where each byte of a changed file comes from (pure) |
+//! | `node` | what is remembered of a file, directory, link |
+//! | `lookup` | when the tables are asked, and when a cached listing answers |
+//! | `readdir` | listings and the snapshots of open directories |
+//! | `attr` | stat, setattr, extended attributes, statfs |
+//! | `open`, `read`, `write`, `store` | handles, read-ahead, buffering, publishing |
+//! | `copy` | copy_file_range on the server |
+//! | `namespace` | create, mkdir, unlink, rmdir, rename, symlink |
+//! | `control` | the virtual directory `.userfilefs` |
+//! | `background` | deferred stores, heartbeat, sweep, drain |
+
+mod attr;
+mod background;
+pub mod cache;
+mod config;
+mod control;
+mod copy;
+mod error;
+mod lookup;
+mod names;
+mod namespace;
+mod node;
+mod open;
+mod overlay;
+mod read;
+mod readdir;
+mod stats;
+mod store;
+mod tree;
+mod write;
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize};
+
+use parking_lot::Mutex;
+
+pub use attr::{Kind, SetAttr, Stat, StatFs, TimeSet};
+pub use background::DrainReport;
+pub use config::Config;
+pub use error::{FsError, Result};
+pub use names::{CONTROL_NAME, NAME_BYTES_MAX, component};
+pub use namespace::Owner;
+pub use open::Opened;
+pub use read::Slice;
+pub use readdir::DirEntry;
+pub use tree::ROOT;
+
+use self::cache::ChunkCache;
+use self::node::{DirMeta, DirNode, FileNode};
+use self::open::Handles;
+use self::stats::Stats;
+use self::tree::{Body, Tree};
+use crate::chunk::FileTable;
+use crate::util::clock::{Micros, now_micros};
+
+/// The filesystem over one pair of userfile tables.
+pub struct UserfileFs {
+    table: FileTable,
+    cfg: Config,
+    tree: Mutex<Tree>,
+    handles: Handles,
+    cache: ChunkCache,
+    loading: read::Loading,
+    budget: write::Budget,
+    stats: Stats,
+    odd: Mutex<lookup::OddNames>,
+    /// Files whose deferred work a background task looks after.
+    pending: Mutex<HashMap<u64, background::Pending>>,
+    queue: background::Queue,
+    /// Read by stores while they publish under a path; written by operations that move whole subtrees.
+    moves: tokio::sync::RwLock<()>,
+    usage: Mutex<Option<attr::CachedUsage>>,
+    shutting_down: AtomicBool,
+    last_time: AtomicU64,
+    hidden_rows: AtomicUsize,
+    mounted_at: Micros,
+}
+
+impl UserfileFs {
+    /// The filesystem, with its background tasks on the current tokio runtime. They end when the
+    /// returned value is dropped.
+    pub fn new(table: FileTable, cfg: Config) -> Arc<Self> {
+        let now = now_micros();
+        let root = Arc::new(DirNode::new(tree::ROOT, &DirMeta::default(), now));
+        let fs = Arc::new(UserfileFs {
+            cache: ChunkCache::new(cfg.cache_bytes_max),
+            budget: write::Budget::new(cfg.dirty_bytes_max),
+            tree: Mutex::new(Tree::new(root)),
+            handles: Handles::default(),
+            loading: read::Loading::default(),
+            stats: Stats::default(),
+            odd: Mutex::new(lookup::OddNames::default()),
+            pending: Mutex::new(HashMap::new()),
+            queue: background::Queue::default(),
+            moves: tokio::sync::RwLock::new(()),
+            usage: Mutex::new(None),
+            shutting_down: AtomicBool::new(false),
+            last_time: AtomicU64::new(0),
+            hidden_rows: AtomicUsize::new(0),
+            mounted_at: now,
+            table,
+            cfg,
+        });
+        background::start(&fs);
+        fs
+    }
+
+    /// The options in force.
+    pub fn config(&self) -> &Config {
+        &self.cfg
+    }
+
+    /// The tables below.
+    pub fn table(&self) -> &FileTable {
+        &self.table
+    }
+
+    /// Now, never the same twice and never backwards within a mount.
+    fn now(&self) -> Micros {
+        use std::sync::atomic::Ordering::Relaxed;
+        let now = now_micros().0.max(0) as u64;
+        let last = self.last_time.fetch_max(now, Relaxed);
+        Micros(last.max(now) as i64)
+    }
+
+    fn body(&self, ino: u64) -> Result<Body> {
+        Ok(self.tree.lock().get(ino).ok_or(FsError::NotFound)?.body.clone())
+    }
+
+    fn dir(&self, ino: u64) -> Result<Arc<DirNode>> {
+        match self.body(ino)? {
+            Body::Dir(dir) => Ok(dir),
+            Body::Control(_) => Err(FsError::NotPermitted),
+            _ => Err(FsError::NotDir),
+        }
+    }
+
+    fn file(&self, ino: u64) -> Result<Arc<FileNode>> {
+        match self.body(ino)? {
+            Body::File(file) => Ok(file),
+            Body::Dir(_) => Err(FsError::IsDir),
+            Body::Control(_) => Err(FsError::NotPermitted),
+            Body::Link(_) => Err(FsError::Invalid),
+        }
+    }
+
+    /// The stored name of a node: the mount's top within the tables, then its path.
+    fn stored_path(&self, ino: u64) -> Result<String> {
+        let tree = self.tree.lock();
+        if let Some(name) = control::shadowed_path(&tree, ino) {
+            return Ok(name);
+        }
+        let path = tree.path(ino).ok_or(FsError::NotFound)?;
+        Ok(format!("{}{path}", self.cfg.subdir))
+    }
+
+    /// The stored name of a child.
+    fn child_path(&self, parent: u64, name: &str) -> Result<String> {
+        let path = format!("{}/{name}", self.stored_path(parent)?);
+        names::check_path(&path)?;
+        Ok(path)
+    }
+
+    fn check_writable(&self) -> Result<()> {
+        use std::sync::atomic::Ordering::Relaxed;
+        if self.cfg.read_only {
+            return Err(FsError::ReadOnly);
+        }
+        if self.shutting_down.load(Relaxed) { Err(FsError::ShuttingDown) } else { Ok(()) }
+    }
+
+    /// Notes a stored, changed or removed entry in its directory's cached listing.
+    fn note(&self, parent: u64, name: &str, meta: Option<node::Meta>) {
+        if let Ok(dir) = self.dir(parent) {
+            dir.st.lock().note(name, meta);
+        }
+    }
+
+    /// As [`Self::note`] for a file that knows its place.
+    fn note_file(&self, file: &FileNode) {
+        let Some(meta) = file.st.lock().meta() else { return };
+        let place = {
+            let tree = self.tree.lock();
+            tree.get(file.ino).filter(|n| n.attached).map(|n| (n.parent, n.name.clone()))
+        };
+        if let Some((parent, name)) = place {
+            self.note(parent, &name, Some(node::Meta::File(meta)));
+        }
+    }
+
+    /// A directory's entries changed now.
+    fn touch_dir(&self, ino: u64) {
+        if let Ok(dir) = self.dir(ino) {
+            let now = self.now();
+            let mut st = dir.st.lock();
+            st.mtime = st.mtime.max(now);
+            st.ctime = st.ctime.max(now);
+            st.version += 1;
+        }
+    }
+}

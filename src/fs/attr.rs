@@ -1,0 +1,518 @@
+//! Attributes: stat, setattr, extended attributes, statfs.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use super::error::{FsError, Result};
+use super::node::{DirMeta, DirNode, FileNode, Meta};
+use super::tree::{Body, ROOT};
+use super::{UserfileFs, control};
+use crate::chunk::{Attrs, PathKind, PathRow};
+use crate::util::clock::Micros;
+
+/// Kind of an inode.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// Regular file.
+    File,
+    /// Directory.
+    Dir,
+    /// Symbolic link.
+    Link,
+}
+
+/// What stat(2) shows.
+#[derive(Debug, Clone)]
+pub struct Stat {
+    /// Inode number.
+    pub ino: u64,
+    /// Kind.
+    pub kind: Kind,
+    /// Bytes.
+    pub size: u64,
+    /// Permission bits (07777).
+    pub mode: u32,
+    /// Owner.
+    pub uid: u32,
+    /// Group.
+    pub gid: u32,
+    /// Last change of contents.
+    pub mtime: Micros,
+    /// Last change of anything.
+    pub ctime: Micros,
+    /// Last access.
+    pub atime: Micros,
+    /// Links: 1, and 0 once the last name is gone.
+    pub nlink: u32,
+}
+
+/// A time to set.
+#[derive(Debug, Clone, Copy)]
+pub enum TimeSet {
+    /// The current time.
+    Now,
+    /// This time.
+    At(Micros),
+}
+
+/// What setattr(2)-like calls change; None stays.
+#[derive(Debug, Clone, Default)]
+pub struct SetAttr {
+    /// Permission bits.
+    pub mode: Option<u32>,
+    /// Owner.
+    pub uid: Option<u32>,
+    /// Group.
+    pub gid: Option<u32>,
+    /// Bytes.
+    pub size: Option<u64>,
+    /// Last access.
+    pub atime: Option<TimeSet>,
+    /// Last change of contents.
+    pub mtime: Option<TimeSet>,
+    /// Open handle the call came through.
+    pub handle: Option<u64>,
+}
+
+/// What statfs(2) shows.
+#[derive(Debug, Clone, Copy)]
+pub struct StatFs {
+    /// Files.
+    pub files: u64,
+    /// Bytes in files.
+    pub used_bytes: u64,
+    /// Bytes free (an option: the servers do not tell).
+    pub free_bytes: u64,
+}
+
+/// The last answer to "how much is stored".
+pub(super) struct CachedUsage {
+    files: u64,
+    bytes: u64,
+    at: Instant,
+    cost: Duration,
+}
+
+/// Largest extended attribute value, in bytes (as Linux).
+const XATTR_BYTES_MAX: usize = 64 << 10;
+/// Extended attributes of one file, names and values together, in bytes.
+const XATTRS_BYTES_MAX: usize = 256 << 10;
+/// How long usage figures are shown before they are asked again.
+const USAGE_FRESH: Duration = Duration::from_secs(2);
+
+impl UserfileFs {
+    /// stat of a node.
+    pub(super) fn stat_body(&self, ino: u64, body: &Body) -> Stat {
+        match body {
+            Body::File(file) => self.stat_file(file),
+            Body::Dir(dir) => self.stat_dir(dir),
+            Body::Link(link) => {
+                let st = link.st.lock();
+                Stat {
+                    ino,
+                    kind: Kind::Link,
+                    size: st.meta.target.len() as u64,
+                    mode: 0o777,
+                    uid: st.meta.attrs.uid.unwrap_or(self.cfg.uid),
+                    gid: st.meta.attrs.gid.unwrap_or(self.cfg.gid),
+                    mtime: st.meta.mtime,
+                    ctime: st.ctime,
+                    atime: st.meta.mtime,
+                    nlink: 1,
+                }
+            }
+            Body::Control(control) => self.stat_control(*control),
+        }
+    }
+
+    pub(super) fn stat_file(&self, file: &FileNode) -> Stat {
+        let st = file.st.lock();
+        Stat {
+            ino: file.ino,
+            kind: Kind::File,
+            size: st.size,
+            mode: st.attrs.mode.unwrap_or(self.cfg.file_mode),
+            uid: st.attrs.uid.unwrap_or(self.cfg.uid),
+            gid: st.attrs.gid.unwrap_or(self.cfg.gid),
+            mtime: st.mtime,
+            ctime: st.ctime.max(st.mtime),
+            atime: st.atime.unwrap_or(st.mtime),
+            nlink: u32::from(!st.unlinked),
+        }
+    }
+
+    pub(super) fn stat_dir(&self, dir: &DirNode) -> Stat {
+        let st = dir.st.lock();
+        Stat {
+            ino: dir.ino,
+            kind: Kind::Dir,
+            size: 4096,
+            mode: st.attrs.mode.unwrap_or(self.cfg.dir_mode),
+            uid: st.attrs.uid.unwrap_or(self.cfg.uid),
+            gid: st.attrs.gid.unwrap_or(self.cfg.gid),
+            mtime: st.mtime,
+            ctime: st.ctime,
+            atime: st.atime.unwrap_or(st.mtime),
+            nlink: u32::from(!st.unlinked),
+        }
+    }
+
+    /// stat of an inode, asked of the tables when what is known is older than the timeout.
+    pub async fn getattr(&self, ino: u64) -> Result<Stat> {
+        if let Some(answer) = self.try_getattr(ino) {
+            return answer;
+        }
+        self.refresh(ino).await?;
+        let body = self.body(ino)?;
+        Ok(self.stat_body(ino, &body))
+    }
+
+    /// As [`Self::getattr`] where memory knows the answer.
+    pub fn try_getattr(&self, ino: u64) -> Option<Result<Stat>> {
+        let body = match self.body(ino) {
+            Ok(body) => body,
+            Err(e) => return Some(Err(e)),
+        };
+        let known = match &body {
+            Body::File(file) => {
+                let st = file.st.lock();
+                st.is_local() || st.unlinked || st.fetched.elapsed() < self.cfg.attr_timeout
+            }
+            // A directory changes by names coming and going, and that is seen when it is listed.
+            Body::Dir(dir) => {
+                let st = dir.st.lock();
+                st.attr_dirty || st.unlinked || ino == ROOT || st.fetched.elapsed() < self.cfg.attr_timeout
+            }
+            Body::Link(_) | Body::Control(_) => true,
+        };
+        known.then(|| Ok(self.stat_body(ino, &body)))
+    }
+
+    /// Asks the tables about a node's name again.
+    pub(super) async fn refresh(&self, ino: u64) -> Result<()> {
+        let (parent, name) = {
+            let tree = self.tree.lock();
+            match tree.get(ino).filter(|n| n.attached) {
+                Some(node) => (node.parent, node.name.clone()),
+                None => return Ok(()),
+            }
+        };
+        let version = self.version_of(ino);
+        let meta = self.resolve(parent, &name).await?;
+        if self.version_of(ino) != version {
+            return Ok(());
+        }
+        match meta {
+            Some(meta) => drop(self.node_for(parent, &name, &meta)),
+            None => drop(self.adopt(parent, &name, None)?),
+        }
+        Ok(())
+    }
+
+    fn version_of(&self, ino: u64) -> u64 {
+        match self.body(ino) {
+            Ok(Body::File(file)) => file.st.lock().version,
+            Ok(Body::Dir(dir)) => dir.st.lock().version,
+            _ => 0,
+        }
+    }
+
+    /// Changes attributes. Contents are cut or grown at once; the rest is stored with the next
+    /// store of the file, or within a fraction of a second.
+    pub async fn setattr(self: &Arc<Self>, ino: u64, set: SetAttr) -> Result<Stat> {
+        self.check_writable()?;
+        let body = self.body(ino)?;
+        match &body {
+            Body::File(file) => {
+                if let Some(size) = set.size {
+                    self.truncate(file, size).await?;
+                }
+                self.set_file(file, &set);
+                // Nobody will close it: this call is the promise.
+                let alone = set.size.is_some() && set.handle.is_none() && file.st.lock().writers == 0;
+                if alone {
+                    self.store(file).await?;
+                }
+            }
+            Body::Dir(dir) => {
+                if set.size.is_some() {
+                    return Err(FsError::IsDir);
+                }
+                self.set_dir(dir, &set);
+            }
+            Body::Link(link) => {
+                let row = {
+                    let mut st = link.st.lock();
+                    apply_owner(&mut st.meta.attrs, &set);
+                    if let Some(time) = set.mtime {
+                        st.meta.mtime = self.time(time);
+                    }
+                    st.ctime = self.now();
+                    let meta = st.meta.clone();
+                    (PathKind::Symlink { target: meta.target }, meta.attrs, meta.mtime)
+                };
+                if self.table.attrs_available() {
+                    let path = self.stored_path(ino)?;
+                    let (kind, attrs, mtime) = row;
+                    self.table
+                        .put_path(&PathRow { path: path.into_bytes(), kind, attrs, mtime }, false)
+                        .await?;
+                }
+            }
+            Body::Control(_) => return Err(FsError::NotPermitted),
+        }
+        Ok(self.stat_body(ino, &body))
+    }
+
+    fn time(&self, time: TimeSet) -> Micros {
+        match time {
+            TimeSet::Now => self.now(),
+            TimeSet::At(at) => at,
+        }
+    }
+
+    fn set_file(&self, file: &Arc<FileNode>, set: &SetAttr) {
+        let now = self.now();
+        {
+            let mut st = file.st.lock();
+            apply_owner(&mut st.attrs, set);
+            if let Some(time) = set.mtime {
+                st.mtime = self.time(time);
+            }
+            if let Some(time) = set.atime {
+                st.atime = Some(self.time(time));
+            }
+            st.ctime = now;
+            st.version += 1;
+            if set.mode.is_some() || set.uid.is_some() || set.gid.is_some() || set.mtime.is_some() {
+                if st.unlinked {
+                    return;
+                }
+                st.attr_dirty = true;
+                st.changed = Instant::now();
+            }
+        }
+        self.note_file(file);
+        self.look_after(file);
+    }
+
+    fn set_dir(&self, dir: &Arc<DirNode>, set: &SetAttr) {
+        let now = self.now();
+        {
+            let mut st = dir.st.lock();
+            apply_owner(&mut st.attrs, set);
+            if let Some(time) = set.mtime {
+                st.mtime = self.time(time);
+            }
+            if let Some(time) = set.atime {
+                st.atime = Some(self.time(time));
+            }
+            st.ctime = now;
+            st.version += 1;
+            if st.unlinked || (set.mode.or(set.uid).or(set.gid).is_none() && set.mtime.is_none()) {
+                return;
+            }
+            st.attr_dirty = true;
+        }
+        self.look_after_dir(dir);
+    }
+
+    /// Writes a directory's attributes down, if they changed.
+    pub(super) async fn store_dir(&self, dir: &Arc<DirNode>) -> Result<()> {
+        let _quiet = self.moves.read().await;
+        let (row, version) = {
+            let st = dir.st.lock();
+            if !st.attr_dirty || st.unlinked {
+                return Ok(());
+            }
+            if !self.table.attrs_available() {
+                drop(st);
+                dir.st.lock().attr_dirty = false;
+                return Ok(());
+            }
+            (((st.attrs.clone()), st.mtime), st.version)
+        };
+        let Ok(path) = self.stored_path(dir.ino) else { return Ok(()) };
+        let path = if path.is_empty() { "/".to_owned() } else { path };
+        let (attrs, mtime) = row.clone();
+        self.table
+            .put_path(&PathRow { path: path.into_bytes(), kind: PathKind::Dir, attrs, mtime }, false)
+            .await?;
+        let mut st = dir.st.lock();
+        st.written_down = true;
+        if st.version == version {
+            st.attr_dirty = false;
+        }
+        drop(st);
+        let place = {
+            let tree = self.tree.lock();
+            tree.get(dir.ino).filter(|n| n.attached).map(|n| (n.parent, n.name.clone()))
+        };
+        if let Some((parent, name)) = place.filter(|_| dir.ino != ROOT) {
+            self.note(parent, &name, Some(Meta::Dir(DirMeta { row: Some(row) })));
+        }
+        Ok(())
+    }
+
+    /// The target of a symbolic link.
+    pub fn readlink(&self, ino: u64) -> Result<Vec<u8>> {
+        match self.body(ino)? {
+            Body::Link(link) => Ok(link.st.lock().meta.target.clone()),
+            _ => Err(FsError::Invalid),
+        }
+    }
+
+    fn with_xattrs<T>(&self, ino: u64, f: impl FnOnce(&mut Attrs) -> Result<(T, bool)>) -> Result<T> {
+        if !self.cfg.user_xattr {
+            return Err(FsError::NotImplemented);
+        }
+        match self.body(ino)? {
+            Body::File(file) => {
+                let mut st = file.st.lock();
+                let (out, changed) = f(&mut st.attrs)?;
+                if changed {
+                    st.ctime = self.now();
+                    st.version += 1;
+                    st.attr_dirty = !st.unlinked;
+                    drop(st);
+                    self.note_file(&file);
+                    self.look_after(&file);
+                }
+                Ok(out)
+            }
+            Body::Dir(dir) => {
+                let mut st = dir.st.lock();
+                let (out, changed) = f(&mut st.attrs)?;
+                if changed {
+                    st.ctime = self.now();
+                    st.version += 1;
+                    st.attr_dirty = !st.unlinked;
+                    drop(st);
+                    self.look_after_dir(&dir);
+                }
+                Ok(out)
+            }
+            Body::Link(link) => Ok(f(&mut link.st.lock().meta.attrs)?.0),
+            Body::Control(_) => Err(FsError::NotSupported),
+        }
+    }
+
+    /// Sets an extended attribute. `create`: it must be new; `replace`: it must exist.
+    pub fn setxattr(&self, ino: u64, name: &[u8], value: &[u8], create: bool, replace: bool) -> Result<()> {
+        self.check_writable()?;
+        self.with_xattrs(ino, |attrs| {
+            if !(name.starts_with(b"user.") || name.starts_with(b"trusted.")) {
+                return Err(FsError::NotSupported);
+            }
+            let exists = attrs.xattrs.contains_key(name);
+            if create && exists {
+                return Err(FsError::Exists);
+            }
+            if replace && !exists {
+                return Err(FsError::NoAttribute);
+            }
+            let others: usize = attrs
+                .xattrs
+                .iter()
+                .filter(|(k, _)| k.as_slice() != name)
+                .map(|(k, v)| k.len() + v.len())
+                .sum();
+            if value.len() > XATTR_BYTES_MAX || others + name.len() + value.len() > XATTRS_BYTES_MAX {
+                return Err(FsError::AttributeTooBig);
+            }
+            attrs.xattrs.insert(name.to_vec(), value.to_vec());
+            Ok(((), true))
+        })
+    }
+
+    /// An extended attribute's value.
+    pub fn getxattr(&self, ino: u64, name: &[u8]) -> Result<Vec<u8>> {
+        self.with_xattrs(ino, |attrs| {
+            Ok((attrs.xattrs.get(name).cloned().ok_or(FsError::NoAttribute)?, false))
+        })
+    }
+
+    /// The names of the extended attributes, each followed by a zero byte.
+    pub fn listxattr(&self, ino: u64) -> Result<Vec<u8>> {
+        self.with_xattrs(ino, |attrs| {
+            let names = attrs.xattrs.keys().flat_map(|k| k.iter().copied().chain([0])).collect();
+            Ok((names, false))
+        })
+    }
+
+    /// Removes an extended attribute.
+    pub fn removexattr(&self, ino: u64, name: &[u8]) -> Result<()> {
+        self.check_writable()?;
+        self.with_xattrs(ino, |attrs| match attrs.xattrs.remove(name) {
+            Some(_) => Ok(((), true)),
+            None => Err(FsError::NoAttribute),
+        })
+    }
+
+    /// How much is stored.
+    pub async fn statfs(&self) -> Result<StatFs> {
+        let fresh = {
+            let cached = self.usage.lock();
+            cached
+                .as_ref()
+                .filter(|c| c.at.elapsed() < USAGE_FRESH.max(c.cost * 20))
+                .map(|c| (c.files, c.bytes))
+        };
+        let (files, bytes) = match fresh {
+            Some(known) => known,
+            None => {
+                let start = Instant::now();
+                let usage = self.table.usage().await?;
+                *self.usage.lock() = Some(CachedUsage {
+                    files: usage.files,
+                    bytes: usage.bytes,
+                    at: Instant::now(),
+                    cost: start.elapsed(),
+                });
+                (usage.files, usage.bytes)
+            }
+        };
+        Ok(StatFs { files, used_bytes: bytes, free_bytes: self.cfg.free_bytes })
+    }
+}
+
+fn apply_owner(attrs: &mut Attrs, set: &SetAttr) {
+    if let Some(mode) = set.mode {
+        attrs.mode = Some(mode & 0o7777);
+    }
+    if let Some(uid) = set.uid {
+        attrs.uid = Some(uid);
+    }
+    if let Some(gid) = set.gid {
+        attrs.gid = Some(gid);
+    }
+}
+
+impl UserfileFs {
+    /// Attributes as they are stored: what equals the mount's default is left out.
+    pub(super) fn stored_attrs(&self, attrs: &Attrs, default_mode: u32) -> Attrs {
+        Attrs {
+            mode: attrs.mode.filter(|m| *m != default_mode),
+            uid: attrs.uid.filter(|u| *u != self.cfg.uid),
+            gid: attrs.gid.filter(|g| *g != self.cfg.gid),
+            xattrs: attrs.xattrs.clone(),
+        }
+    }
+
+    /// stat of the control directory's parts.
+    pub(super) fn stat_control(&self, control: control::Control) -> Stat {
+        let size = self.control_text(control).map_or(0, |t| t.len() as u64);
+        Stat {
+            ino: control.ino(),
+            kind: if control.is_dir() { Kind::Dir } else { Kind::File },
+            size,
+            mode: if control.is_dir() { 0o555 } else { 0o444 },
+            uid: self.cfg.uid,
+            gid: self.cfg.gid,
+            mtime: self.mounted_at,
+            ctime: self.mounted_at,
+            atime: self.mounted_at,
+            nlink: 1,
+        }
+    }
+}

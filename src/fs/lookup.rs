@@ -1,0 +1,402 @@
+//! When the tables are asked for a name, and when a cached listing answers.
+//!
+//! A fresh listing answers every look-up in its directory, found or not. With a stale one, names
+//! are looked up singly until that has cost as much as listing the directory again would: then it
+//! is listed. So a few look-ups in a huge directory stay cheap, and a copy of a whole tree costs a
+//! query a page.
+
+use std::collections::{BTreeSet, HashMap};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use super::control;
+use super::error::{FsError, Result};
+use super::node::{DirMeta, DirNode, DirState, FileMeta, FileNode, LinkNode, LinkState, Listing, Meta};
+use super::stats::add;
+use super::tree::{Body, ROOT};
+use super::{Stat, UserfileFs, names};
+use crate::chunk::{DirPage, Lookup};
+
+/// Entries asked for at once.
+const PAGE_ENTRIES: usize = 4000;
+/// A directory that was never listed is tried with one page of so many entries.
+const PROBE_ENTRIES: usize = 1000;
+/// What listing a directory of unknown size is taken to cost.
+const UNKNOWN_COST: Duration = Duration::from_millis(300);
+/// Cached entries over all directories; beyond it listings that are not in use are dropped.
+const LISTED_ENTRIES_MAX: usize = 400_000;
+
+/// Names that a mount cannot show, and files hidden by a directory of the same name.
+#[derive(Default)]
+pub struct OddNames {
+    /// Full stored names (lossy where not UTF-8).
+    pub unshowable: BTreeSet<String>,
+    /// Full stored names.
+    pub shadowed: BTreeSet<String>,
+}
+
+/// Most names remembered of each kind.
+const ODD_NAMES_MAX: usize = 10_000;
+
+impl UserfileFs {
+    /// Looks a name up for the kernel, which then holds one more reference. None: no such name.
+    pub async fn lookup(&self, parent: u64, name: &str) -> Result<Option<Stat>> {
+        if let Some(answer) = self.try_lookup(parent, name) {
+            return answer;
+        }
+        let meta = self.resolve(parent, name).await?;
+        self.adopt(parent, name, meta)
+    }
+
+    /// As [`Self::lookup`] where memory knows the answer.
+    pub fn try_lookup(&self, parent: u64, name: &str) -> Option<Result<Option<Stat>>> {
+        if let Some(answer) = self.control_lookup(parent, name) {
+            return Some(answer);
+        }
+        let dir = match self.body(parent) {
+            Ok(Body::Dir(dir)) => dir,
+            Ok(Body::Control(_)) => return None,
+            Ok(_) => return Some(Err(FsError::NotDir)),
+            Err(e) => return Some(Err(e)),
+        };
+        if let Some(stat) = self.local_child(parent, name) {
+            return Some(Ok(Some(stat)));
+        }
+        let meta = {
+            let st = dir.st.lock();
+            let listing = self.fresh(&st)?;
+            listing.entries.get(name).cloned()
+        };
+        Some(self.adopt(parent, name, meta))
+    }
+
+    /// The child if this mount's state of it is newer than the tables'.
+    fn local_child(&self, parent: u64, name: &str) -> Option<Stat> {
+        let (ino, body) = {
+            let tree = self.tree.lock();
+            let ino = tree.child(parent, name)?;
+            (ino, tree.get(ino)?.body.clone())
+        };
+        let local = match &body {
+            Body::File(file) => file.st.lock().is_local(),
+            Body::Dir(dir) => {
+                let st = dir.st.lock();
+                st.attr_dirty || (!st.written_down && !self.table.attrs_available())
+            }
+            Body::Link(_) => !self.table.attrs_available(),
+            Body::Control(_) => true,
+        };
+        if !local {
+            return None;
+        }
+        self.tree.lock().reference(ino);
+        Some(self.stat_body(ino, &body))
+    }
+
+    fn fresh<'a>(&self, st: &'a DirState) -> Option<&'a Listing> {
+        st.listing.as_ref().filter(|l| l.at.elapsed() < self.cfg.attr_timeout)
+    }
+
+    /// What a name is now, asked of a listing or of the tables.
+    pub(super) async fn resolve(&self, parent: u64, name: &str) -> Result<Option<Meta>> {
+        if control::is_shadow_dir(parent) {
+            let found = self.table.lookup(&names::unflatten(name)).await?;
+            return Ok(found.file.map(|row| Meta::File(FileMeta::of(&row))));
+        }
+        let dir = self.dir(parent)?;
+        enum Plan {
+            Single,
+            Probe,
+            List,
+        }
+        let plan = {
+            let mut st = dir.st.lock();
+            if let Some(listing) = self.fresh(&st) {
+                return Ok(listing.entries.get(name).cloned());
+            }
+            st.misses += 1;
+            match &st.listing {
+                Some(listing) if st.spent >= listing.cost => Plan::List,
+                Some(_) => Plan::Single,
+                None if st.misses == 2 => Plan::Probe,
+                None if st.spent >= UNKNOWN_COST => Plan::List,
+                None => Plan::Single,
+            }
+        };
+        match plan {
+            Plan::Single => {}
+            Plan::Probe | Plan::List => {
+                let whole = matches!(plan, Plan::List);
+                if self.list(parent, &dir, whole).await? {
+                    let st = dir.st.lock();
+                    if let Some(listing) = &st.listing {
+                        return Ok(listing.entries.get(name).cloned());
+                    }
+                }
+            }
+        }
+        let path = self.child_path(parent, name)?;
+        let start = Instant::now();
+        let found = self.table.lookup(&path).await?;
+        add(&self.stats.lookups, 1);
+        dir.st.lock().spent += start.elapsed();
+        Ok(self.meta_of(&path, found))
+    }
+
+    /// A directory wins over a file of the same name, a file over a symbolic link.
+    fn meta_of(&self, path: &str, found: Lookup) -> Option<Meta> {
+        let as_path = found.path.as_ref().map(Meta::of_path);
+        let file = found.file.as_ref().map(|row| Meta::File(FileMeta::of(row)));
+        if found.has_children {
+            if file.is_some() {
+                self.note_shadowed(path);
+            }
+            return Some(match as_path {
+                Some(Meta::Dir(meta)) => Meta::Dir(meta),
+                _ => Meta::Dir(DirMeta::default()),
+            });
+        }
+        file.or(as_path)
+    }
+
+    /// Puts what was found into the tree and takes a kernel reference.
+    pub(super) fn adopt(&self, parent: u64, name: &str, meta: Option<Meta>) -> Result<Option<Stat>> {
+        if let Some(stat) = self.local_child(parent, name) {
+            return Ok(Some(stat));
+        }
+        let Some(meta) = meta else {
+            // Gone by another client's hand: an open node lives on without its name.
+            let mut tree = self.tree.lock();
+            if let Some(ino) = tree.child(parent, name) {
+                tree.detach_child(parent, name);
+                if let Some(Body::File(file)) = tree.get(ino).map(|n| n.body.clone()) {
+                    file.st.lock().unlinked = true;
+                }
+            }
+            return Ok(None);
+        };
+        let (ino, body) = self.node_for(parent, name, &meta);
+        self.tree.lock().reference(ino);
+        Ok(Some(self.stat_body(ino, &body)))
+    }
+
+    /// The node of a name, made or brought up to date.
+    pub(super) fn node_for(&self, parent: u64, name: &str, meta: &Meta) -> (u64, Body) {
+        let chunk_len = self.table.chunk_len();
+        let now = self.mounted_at;
+        let mut tree = self.tree.lock();
+        if let Some(ino) = tree.child(parent, name)
+            && let Some(node) = tree.get(ino)
+        {
+            match (&node.body, meta) {
+                (Body::File(file), Meta::File(meta)) => {
+                    let mut st = file.st.lock();
+                    let replaced = st.base.is_some_and(|b| b.id != meta.id);
+                    if st.is_local() {
+                        drop(st);
+                        return (ino, node.body.clone());
+                    }
+                    if !(replaced && st.opens > 0) {
+                        if st.base.is_some_and(|b| b.id == meta.id && b.size != meta.size) {
+                            self.cache.drop_file(meta.id);
+                        }
+                        st.refresh(meta, chunk_len);
+                        drop(st);
+                        return (ino, node.body.clone());
+                    }
+                    // Replaced by another client while open here: the open handles keep the old
+                    // contents under a node without a name; the name gets a new node.
+                    st.unlinked = true;
+                }
+                (Body::Dir(dir), Meta::Dir(meta)) => {
+                    dir.st.lock().refresh(meta);
+                    return (ino, node.body.clone());
+                }
+                (Body::Link(link), Meta::Link(meta)) => {
+                    let mut st = link.st.lock();
+                    st.ctime = st.ctime.max(meta.mtime);
+                    st.meta = meta.clone();
+                    st.fetched = Instant::now();
+                    drop(st);
+                    return (ino, node.body.clone());
+                }
+                _ => {}
+            }
+        }
+        let ino = tree.add(parent, name, |ino| match meta {
+            Meta::File(meta) => Body::File(Arc::new(FileNode::stored(ino, meta, chunk_len))),
+            Meta::Dir(meta) => Body::Dir(Arc::new(DirNode::new(ino, meta, now))),
+            Meta::Link(meta) => Body::Link(Arc::new(LinkNode {
+                ino,
+                st: parking_lot::Mutex::new(LinkState {
+                    meta: meta.clone(),
+                    fetched: Instant::now(),
+                    ctime: meta.mtime,
+                }),
+            })),
+        });
+        let body = tree.get(ino).map(|n| n.body.clone());
+        match body {
+            Some(body) => (ino, body),
+            None => unreachable!("the node was added under the lock"),
+        }
+    }
+
+    /// Lists a directory into its cache. With `whole` unset only a first page is tried, and false
+    /// says that the directory is larger.
+    pub(super) async fn list(&self, ino: u64, dir: &Arc<DirNode>, whole: bool) -> Result<bool> {
+        let _one = dir.fetch.lock().await;
+        let path = {
+            let st = dir.st.lock();
+            if self.fresh(&st).is_some() || st.unlinked {
+                return Ok(st.listing.is_some());
+            }
+            drop(st);
+            self.stored_path(ino)?
+        };
+        dir.st.lock().fetching += 1;
+        let start = Instant::now();
+        let result = self.list_pages(&path, whole).await;
+        let mut st = dir.st.lock();
+        st.fetching -= 1;
+        let log = if st.fetching == 0 { std::mem::take(&mut st.log) } else { st.log.clone() };
+        let Some(mut entries) = result? else { return Ok(false) };
+        for (name, meta) in log {
+            match meta {
+                Some(meta) => drop(entries.insert(name, meta)),
+                None => drop(entries.remove(&name)),
+            }
+        }
+        let count = entries.len();
+        st.listing = Some(Listing { entries, at: Instant::now(), cost: start.elapsed() });
+        st.spent = Duration::ZERO;
+        st.misses = 0;
+        drop(st);
+        if count > PROBE_ENTRIES {
+            self.shed_listings(ino);
+        }
+        Ok(true)
+    }
+
+    async fn list_pages(
+        &self,
+        path: &str,
+        whole: bool,
+    ) -> Result<Option<std::collections::BTreeMap<String, Meta>>> {
+        let mut files: HashMap<String, FileMeta> = HashMap::new();
+        let mut dirs: HashMap<String, DirMeta> = HashMap::new();
+        let mut implied: BTreeSet<String> = BTreeSet::new();
+        let mut links = HashMap::new();
+        let mut cursor = None;
+        let limit = if whole { PAGE_ENTRIES } else { PROBE_ENTRIES };
+        loop {
+            let page: DirPage = self.table.list_dir(path, cursor, limit).await?;
+            add(&self.stats.list_pages, 1);
+            self.note_unshowable(&page.unshowable);
+            for row in &page.files {
+                match last_component(&row.name) {
+                    Some(name) => drop(files.insert(name.to_owned(), FileMeta::of(row))),
+                    None => self.note_unshowable(std::slice::from_ref(&row.name)),
+                }
+            }
+            for name in &page.dirs {
+                if let Some(name) = last_component(name) {
+                    dirs.entry(name.to_owned()).or_default();
+                    implied.insert(name.to_owned());
+                }
+            }
+            for row in &page.paths {
+                let Some(name) = last_component(&row.path) else { continue };
+                match Meta::of_path(row) {
+                    Meta::Dir(meta) => drop(dirs.insert(name.to_owned(), meta)),
+                    Meta::Link(meta) => drop(links.insert(name.to_owned(), meta)),
+                    Meta::File(_) => {}
+                }
+            }
+            cursor = page.next;
+            if cursor.is_none() {
+                break;
+            }
+            if !whole {
+                return Ok(None);
+            }
+        }
+        let mut entries: std::collections::BTreeMap<String, Meta> =
+            links.into_iter().map(|(k, v)| (k, Meta::Link(v))).collect();
+        for (name, meta) in files {
+            if implied.contains(&name) {
+                self.note_shadowed(&format!("{path}/{name}"));
+                continue;
+            }
+            dirs.remove(&name);
+            entries.insert(name, Meta::File(meta));
+        }
+        entries.extend(dirs.into_iter().map(|(k, v)| (k, Meta::Dir(v))));
+        if path == self.cfg.subdir {
+            entries.remove(names::CONTROL_NAME);
+        }
+        Ok(Some(entries))
+    }
+
+    /// Drops the listings of directories that are not open, but for `keep`, when there are too
+    /// many cached entries.
+    fn shed_listings(&self, keep: u64) {
+        let dirs: Vec<Arc<DirNode>> = {
+            let tree = self.tree.lock();
+            let dirs = tree.subtree(ROOT).into_iter().filter_map(|ino| match &tree.get(ino)?.body {
+                Body::Dir(dir) => Some(dir.clone()),
+                _ => None,
+            });
+            dirs.collect()
+        };
+        let size = |dir: &Arc<DirNode>| dir.st.lock().listing.as_ref().map_or(0, |l| l.entries.len());
+        let mut total: usize = dirs.iter().map(size).sum();
+        for dir in dirs.iter().filter(|d| d.ino != keep) {
+            if total <= LISTED_ENTRIES_MAX {
+                break;
+            }
+            let mut st = dir.st.lock();
+            if st.opens == 0
+                && let Some(listing) = st.listing.take()
+            {
+                total -= listing.entries.len();
+            }
+        }
+    }
+
+    fn note_unshowable(&self, names: &[Vec<u8>]) {
+        if names.is_empty() {
+            return;
+        }
+        let mut odd = self.odd.lock();
+        for name in names {
+            let name = String::from_utf8_lossy(name).into_owned();
+            if odd.unshowable.len() < ODD_NAMES_MAX
+                && odd.unshowable.insert(name)
+                && odd.unshowable.len() == 1
+            {
+                log::warn!(
+                    "some stored names cannot be shown in a directory (not clean, not UTF-8 or too \
+                     long); see .userfilefs/unshowable and `userfilefs check`"
+                );
+            }
+        }
+    }
+
+    fn note_shadowed(&self, path: &str) {
+        let mut odd = self.odd.lock();
+        if odd.shadowed.len() < ODD_NAMES_MAX && odd.shadowed.insert(path.to_owned()) {
+            log::warn!(
+                "the file {path} has the name of a directory; it is reachable as .userfilefs/shadowed/{}",
+                names::flatten(path)
+            );
+        }
+    }
+}
+
+/// The last component of a stored name, if a mount can show it.
+fn last_component(name: &[u8]) -> Option<&str> {
+    let name = std::str::from_utf8(name).ok()?;
+    let last = name.rsplit('/').next()?;
+    (!last.is_empty() && last.len() <= names::NAME_BYTES_MAX).then_some(last)
+}

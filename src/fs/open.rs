@@ -1,0 +1,279 @@
+//! Handles: opening, closing, and what a handle remembers.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+
+use parking_lot::Mutex;
+
+use super::error::{FsError, Result};
+use super::node::{FileNode, Shape};
+use super::read::Sequence;
+use super::readdir::DirSnapshot;
+use super::tree::Body;
+use super::{Stat, UserfileFs};
+
+/// What open(2) gets.
+#[derive(Debug, Clone, Copy)]
+pub struct Opened {
+    /// The handle.
+    pub handle: u64,
+    /// Bypass the page cache (handles that only write).
+    pub direct_io: bool,
+    /// The cached pages are still those of these contents.
+    pub keep_cache: bool,
+}
+
+/// An open file or directory.
+pub struct Handle {
+    /// What is open.
+    pub what: Open,
+    /// The inode.
+    pub ino: u64,
+    /// May write.
+    pub writes: bool,
+    /// A store failed: every later write, flush and fsync says so again.
+    pub failed: Mutex<Option<FsError>>,
+    /// Where reading goes on.
+    pub seq: Mutex<Sequence>,
+}
+
+/// What a handle is open on.
+pub enum Open {
+    /// A file.
+    File(Arc<FileNode>),
+    /// A control file, as it was at open.
+    Text(Arc<Vec<u8>>),
+    /// A directory.
+    Dir(Mutex<Option<Arc<DirSnapshot>>>),
+}
+
+/// All open handles.
+#[derive(Default)]
+pub struct Handles {
+    open: Mutex<HashMap<u64, Arc<Handle>>>,
+    last: AtomicU64,
+}
+
+impl Handles {
+    /// How many are open.
+    pub fn len(&self) -> usize {
+        self.open.lock().len()
+    }
+    fn add(&self, handle: Handle) -> u64 {
+        let number = self.last.fetch_add(1, Relaxed) + 1;
+        self.open.lock().insert(number, Arc::new(handle));
+        number
+    }
+    /// An open handle.
+    pub fn get(&self, number: u64) -> Result<Arc<Handle>> {
+        self.open.lock().get(&number).cloned().ok_or(FsError::BadHandle)
+    }
+    fn take(&self, number: u64) -> Option<Arc<Handle>> {
+        self.open.lock().remove(&number)
+    }
+}
+
+impl Handle {
+    fn new(what: Open, ino: u64, writes: bool) -> Self {
+        Handle { what, ino, writes, failed: Mutex::new(None), seq: Mutex::new(Sequence::default()) }
+    }
+
+    /// The file of a handle.
+    pub fn file(&self) -> Result<&Arc<FileNode>> {
+        match &self.what {
+            Open::File(file) => Ok(file),
+            _ => Err(FsError::BadHandle),
+        }
+    }
+}
+
+/// The access part of open(2)'s flags.
+fn writes(flags: i32) -> bool {
+    flags & libc::O_ACCMODE != libc::O_RDONLY
+}
+
+impl UserfileFs {
+    /// Opens a file with open(2)'s flags.
+    pub async fn open(self: &Arc<Self>, ino: u64, flags: i32) -> Result<Opened> {
+        if let Body::Control(control) = self.body(ino)? {
+            if writes(flags) {
+                return Err(FsError::NotPermitted);
+            }
+            let text = self.control_text(control).ok_or(FsError::IsDir)?.into_bytes();
+            let handle = self.handles.add(Handle::new(Open::Text(Arc::new(text)), ino, false));
+            return Ok(Opened { handle, direct_io: true, keep_cache: false });
+        }
+        let file = self.file(ino)?;
+        if writes(flags) {
+            self.check_writable()?;
+        }
+        let stale = {
+            let st = file.st.lock();
+            !st.is_local() && !st.unlinked && st.fetched.elapsed() >= self.cfg.attr_timeout
+        };
+        if stale {
+            self.refresh(ino).await?;
+            if file.st.lock().unlinked {
+                return Err(FsError::Stale);
+            }
+        }
+        let opened = self.open_node(&file, flags);
+        let truncates = flags & libc::O_TRUNC != 0 && writes(flags);
+        let prepared = if truncates {
+            self.truncate(&file, 0).await
+        } else if !writes(flags) {
+            self.check_empty(&file).await
+        } else {
+            Ok(())
+        };
+        if let Err(e) = prepared {
+            self.close(opened.handle);
+            return Err(e);
+        }
+        if !writes(flags) {
+            self.note_read_open(ino);
+        }
+        Ok(opened)
+    }
+
+    /// As [`Self::open`] where no question has to be asked of the server.
+    pub fn try_open(self: &Arc<Self>, ino: u64, flags: i32) -> Option<Result<Opened>> {
+        let Ok(Body::File(file)) = self.body(ino) else { return None };
+        if flags & libc::O_TRUNC != 0 && writes(flags) {
+            return None;
+        }
+        if writes(flags)
+            && let Err(e) = self.check_writable()
+        {
+            return Some(Err(e));
+        }
+        {
+            let st = file.st.lock();
+            let current = st.is_local() || st.unlinked || st.fetched.elapsed() < self.cfg.attr_timeout;
+            let doubtful_empty = st.size == 0 && !st.is_local() && matches!(st.shape, Shape::Unknown);
+            if !current || doubtful_empty {
+                return None;
+            }
+        }
+        let opened = self.open_node(&file, flags);
+        if !writes(flags) {
+            self.note_read_open(ino);
+        }
+        Some(Ok(opened))
+    }
+
+    fn open_node(&self, file: &Arc<FileNode>, flags: i32) -> Opened {
+        let writes = writes(flags);
+        let keep_cache = {
+            let mut st = file.st.lock();
+            st.opens += 1;
+            st.writers += u32::from(writes);
+            let now = st.base.filter(|_| !st.dirty).map(|b| (b.id, st.size, st.mtime));
+            let keep = now.is_some() && now == st.pages;
+            st.pages = now;
+            keep
+        };
+        let handle = self.handles.add(Handle::new(Open::File(file.clone()), file.ino, writes));
+        let direct_io = flags & libc::O_ACCMODE == libc::O_WRONLY;
+        Opened { handle, direct_io, keep_cache: keep_cache && !direct_io }
+    }
+
+    /// Opens a file that was made in the same call.
+    pub(super) fn open_created(&self, file: &Arc<FileNode>, flags: i32) -> (Stat, Opened) {
+        let opened = self.open_node(file, flags);
+        (self.stat_file(file), opened)
+    }
+
+    /// Opens a directory.
+    pub fn opendir(&self, ino: u64) -> Result<u64> {
+        match self.body(ino)? {
+            Body::Dir(dir) => dir.st.lock().opens += 1,
+            Body::Control(control) if control.is_dir() => {}
+            _ => return Err(FsError::NotDir),
+        }
+        Ok(self.handles.add(Handle::new(Open::Dir(Mutex::new(None)), ino, false)))
+    }
+
+    /// Closes a directory.
+    pub fn releasedir(&self, handle: u64) {
+        let Some(handle) = self.handles.take(handle) else { return };
+        if let Ok(Body::Dir(dir)) = self.body(handle.ino) {
+            dir.st.lock().opens -= 1;
+        }
+        self.tree.lock().evict(handle.ino);
+    }
+
+    /// Closes a file. What close(2) promised was done by flush; what came after it (pages written
+    /// back late, a file that stayed empty) is stored here, and a failure is logged.
+    pub async fn release(self: &Arc<Self>, number: u64) {
+        let Ok(handle) = self.handles.get(number) else { return };
+        if let Ok(file) = handle.file()
+            && stores_on_release(&handle, file)
+        {
+            let failed = handle.failed.lock().clone();
+            let failed = match failed {
+                Some(e) => Err(e),
+                None => self.store(file).await,
+            };
+            if let Err(e) = failed {
+                self.give_up(file, &e).await;
+            }
+        }
+        self.close(number);
+    }
+
+    /// As [`Self::release`] where nothing is left to store. False: not done.
+    pub fn try_release(self: &Arc<Self>, number: u64) -> bool {
+        let Ok(handle) = self.handles.get(number) else { return true };
+        if handle.file().is_ok_and(|file| stores_on_release(&handle, file)) {
+            return false;
+        }
+        self.close(number);
+        true
+    }
+
+    fn close(self: &Arc<Self>, number: u64) {
+        let Some(handle) = self.handles.take(number) else { return };
+        let Ok(file) = handle.file() else { return };
+        let last = {
+            let mut st = file.st.lock();
+            st.opens = st.opens.saturating_sub(1);
+            st.writers = st.writers.saturating_sub(u32::from(handle.writes));
+            if st.writers == 0 && !st.dirty {
+                st.failed = None;
+            }
+            st.opens == 0
+        };
+        if last {
+            self.last_close(file);
+        }
+        self.tree.lock().evict(file.ino);
+    }
+
+    /// Drops what only open handles kept alive.
+    fn last_close(self: &Arc<Self>, file: &Arc<FileNode>) {
+        let (hidden, freed, staging) = {
+            let mut st = file.st.lock();
+            if !st.unlinked {
+                return;
+            }
+            let freed = st.overlay.memory();
+            let (len, size) = (self.table.chunk_len(), st.base.map_or(0, |b| b.size));
+            st.overlay = super::overlay::Overlay::new(len, size);
+            (std::mem::take(&mut st.hidden).then_some(st.base).flatten(), freed, st.staging.take())
+        };
+        self.budget.release(freed);
+        let ids = hidden.map(|b| b.id).into_iter().chain(staging.map(|s| s.id()));
+        for id in ids {
+            self.cache.drop_file(id);
+            self.remove_hidden_later(id);
+        }
+    }
+}
+
+/// Whether closing this handle is the last chance to store the file.
+fn stores_on_release(handle: &Handle, file: &FileNode) -> bool {
+    let st = file.st.lock();
+    handle.writes && st.dirty && !st.unlinked && !st.queued && st.writers == 1
+}

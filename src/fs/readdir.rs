@@ -1,0 +1,169 @@
+//! Listing directories: a snapshot per open directory, so that offsets stay true while the
+//! directory changes.
+
+use std::sync::Arc;
+
+use super::attr::Kind;
+use super::error::{FsError, Result};
+use super::node::Meta;
+use super::open::Open;
+use super::tree::{Body, ROOT};
+use super::{Stat, UserfileFs};
+
+/// The entries of an open directory as they were when reading began.
+pub struct DirSnapshot {
+    /// In order; `.` and `..` are the caller's.
+    entries: Vec<SnapshotEntry>,
+    parent: u64,
+    control: bool,
+}
+
+struct SnapshotEntry {
+    name: String,
+    kind: Kind,
+    meta: Option<Meta>,
+}
+
+/// An entry handed to the kernel.
+pub struct DirEntry {
+    /// Inode number.
+    pub ino: u64,
+    /// Kind.
+    pub kind: Kind,
+    /// Name.
+    pub name: String,
+    /// Attributes, for readdirplus; the kernel then holds a reference to the inode.
+    pub stat: Option<Stat>,
+}
+
+impl UserfileFs {
+    /// The entries from `offset` on, `.` and `..` being 0 and 1. `add` gets each entry with the
+    /// offset that follows it, and says that the buffer is full by returning true (that entry is
+    /// then not counted). With `plus` every entry but the dots carries attributes and a reference.
+    pub async fn readdir(
+        self: &Arc<Self>,
+        ino: u64,
+        handle: u64,
+        offset: u64,
+        plus: bool,
+        mut add: impl FnMut(&DirEntry, u64) -> bool + Send,
+    ) -> Result<()> {
+        let open = self.handles.get(handle)?;
+        let Open::Dir(slot) = &open.what else { return Err(FsError::NotDir) };
+        let known = slot.lock().clone().filter(|_| offset > 0);
+        let snapshot = match known {
+            Some(snapshot) => snapshot,
+            None => {
+                let made = Arc::new(self.snapshot(ino).await?);
+                *slot.lock() = Some(made.clone());
+                made
+            }
+        };
+        for (at, name, ino) in [(0u64, ".", ino), (1, "..", snapshot.parent)] {
+            if offset <= at {
+                let dot = DirEntry { ino, kind: Kind::Dir, name: name.to_owned(), stat: None };
+                if add(&dot, at + 1) {
+                    return Ok(());
+                }
+            }
+        }
+        let first = offset.saturating_sub(2) as usize;
+        for (at, entry) in snapshot.entries.iter().enumerate().skip(first) {
+            let Some(entry) = self.dir_entry(ino, &snapshot, entry, plus) else { continue };
+            let referenced = entry.stat.is_some() && !snapshot.control;
+            if add(&entry, at as u64 + 3) {
+                if referenced {
+                    self.forget(entry.ino, 1);
+                }
+                return Ok(());
+            }
+        }
+        Ok(())
+    }
+
+    fn dir_entry(
+        &self,
+        ino: u64,
+        snapshot: &DirSnapshot,
+        entry: &SnapshotEntry,
+        plus: bool,
+    ) -> Option<DirEntry> {
+        let name = entry.name.clone();
+        if plus && !snapshot.control {
+            // Removed since the snapshot: left out. Changed since: as it is now.
+            let stat = self.adopt_listed(ino, &name, entry)?;
+            return Some(DirEntry { ino: stat.ino, kind: stat.kind, name, stat: Some(stat) });
+        }
+        let number = self.tree.lock().listed_number(ino, &name);
+        Some(DirEntry { ino: number, kind: entry.kind, name, stat: None })
+    }
+
+    fn adopt_listed(&self, parent: u64, name: &str, entry: &SnapshotEntry) -> Option<Stat> {
+        let current = self.dir(parent).ok().and_then(|dir| {
+            let st = dir.st.lock();
+            st.listing.as_ref().map(|l| l.entries.get(name).cloned())
+        });
+        let meta = match current {
+            Some(current) => current,
+            None => entry.meta.clone(),
+        };
+        if meta.is_none() {
+            // A file that is not stored yet is only in the tree.
+            self.tree.lock().child(parent, name)?;
+        }
+        self.adopt(parent, name, meta).ok().flatten()
+    }
+
+    async fn snapshot(self: &Arc<Self>, ino: u64) -> Result<DirSnapshot> {
+        if let Body::Control(control) = self.body(ino)? {
+            let entries = self.control_entries(control).into_iter().map(|(name, _, is_dir)| SnapshotEntry {
+                name,
+                kind: if is_dir { Kind::Dir } else { Kind::File },
+                meta: None,
+            });
+            return Ok(DirSnapshot { entries: entries.collect(), parent: ROOT, control: true });
+        }
+        let dir = self.dir(ino)?;
+        if dir.st.lock().unlinked {
+            return Ok(DirSnapshot { entries: Vec::new(), parent: ino, control: false });
+        }
+        self.list(ino, &dir, true).await?;
+        let mut entries: Vec<SnapshotEntry> = {
+            let st = dir.st.lock();
+            let listed = st.listing.iter().flat_map(|l| l.entries.iter());
+            listed
+                .map(|(name, meta)| SnapshotEntry {
+                    name: name.clone(),
+                    kind: match meta {
+                        Meta::File(_) => Kind::File,
+                        Meta::Dir(_) => Kind::Dir,
+                        Meta::Link(_) => Kind::Link,
+                    },
+                    meta: Some(meta.clone()),
+                })
+                .collect()
+        };
+        let (local, parent) = {
+            let tree = self.tree.lock();
+            let local: Vec<(String, Kind)> = tree
+                .children(ino)
+                .filter_map(|(name, child)| match &tree.get(child)?.body {
+                    Body::File(file) => file.st.lock().base.is_none().then(|| (name.to_owned(), Kind::File)),
+                    Body::Dir(dir) => {
+                        let st = dir.st.lock();
+                        (!st.written_down && !self.table.attrs_available())
+                            .then(|| (name.to_owned(), Kind::Dir))
+                    }
+                    _ => None,
+                })
+                .collect();
+            (local, tree.get(ino).map_or(ROOT, |n| n.parent))
+        };
+        for (name, kind) in local {
+            if let Err(at) = entries.binary_search_by(|e| e.name.as_str().cmp(&name)) {
+                entries.insert(at, SnapshotEntry { name, kind, meta: None });
+            }
+        }
+        Ok(DirSnapshot { entries, parent, control: false })
+    }
+}
