@@ -32,6 +32,7 @@ pub mod names;
 mod names_ops;
 mod open;
 mod paths;
+mod probe;
 mod read;
 mod rows;
 pub mod schema;

@@ -204,7 +204,7 @@ impl UserfileFs {
         }
         match meta {
             Some(meta) => drop(self.node_for(parent, &name, &meta)),
-            None => drop(self.adopt(parent, &name, None)?),
+            None => self.gone(parent, &name),
         }
         Ok(())
     }

@@ -165,19 +165,27 @@ impl UserfileFs {
             return Ok(Some(stat));
         }
         let Some(meta) = meta else {
-            // Gone by another client's hand: an open node lives on without its name.
-            let mut tree = self.tree.lock();
-            if let Some(ino) = tree.child(parent, name) {
-                tree.detach_child(parent, name);
-                if let Some(Body::File(file)) = tree.get(ino).map(|n| n.body.clone()) {
-                    file.st.lock().unlinked = true;
-                }
-            }
+            self.gone(parent, name);
             return Ok(None);
         };
         let (ino, body) = self.node_for(parent, name, &meta);
         self.tree.lock().reference(ino);
         Ok(Some(self.stat_body(ino, &body)))
+    }
+
+    /// A name is gone by another client's hand: an open node lives on without it.
+    pub(super) fn gone(&self, parent: u64, name: &str) {
+        let mut tree = self.tree.lock();
+        let Some(ino) = tree.child(parent, name) else { return };
+        let body = tree.get(ino).map(|n| n.body.clone());
+        if let Some(Body::File(file)) = body {
+            let mut st = file.st.lock();
+            if st.is_local() {
+                return;
+            }
+            st.unlinked = true;
+        }
+        tree.detach_child(parent, name);
     }
 
     /// The node of a name, made or brought up to date.
@@ -227,7 +235,6 @@ impl UserfileFs {
             Meta::File(meta) => Body::File(Arc::new(FileNode::stored(ino, meta, chunk_len))),
             Meta::Dir(meta) => Body::Dir(Arc::new(DirNode::new(ino, meta, now))),
             Meta::Link(meta) => Body::Link(Arc::new(LinkNode {
-                ino,
                 st: parking_lot::Mutex::new(LinkState {
                     meta: meta.clone(),
                     fetched: Instant::now(),

@@ -388,8 +388,6 @@ impl DirState {
 
 /// A symbolic link.
 pub struct LinkNode {
-    /// Inode number.
-    pub ino: u64,
     /// What is known of it.
     pub st: Mutex<LinkState>,
 }

@@ -377,11 +377,7 @@ impl UserfileFs {
             st.last_index = None;
             st.dirty = false;
             st.queued = false;
-            if st.version == plan.version {
-                st.attr_dirty = false;
-            } else {
-                st.attr_dirty = true;
-            }
+            st.attr_dirty = st.version != plan.version;
             st.fetched = std::time::Instant::now();
             freed
         };

@@ -75,10 +75,6 @@ impl Tree {
     pub fn get(&self, ino: u64) -> Option<&Node> {
         self.nodes.get(&ino)
     }
-    /// A node to change.
-    pub fn get_mut(&mut self, ino: u64) -> Option<&mut Node> {
-        self.nodes.get_mut(&ino)
-    }
     /// The known child of that name.
     pub fn child(&self, parent: u64, name: &str) -> Option<u64> {
         self.nodes.get(&parent)?.children.get(name).copied()

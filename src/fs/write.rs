@@ -82,22 +82,22 @@ impl UserfileFs {
         let handle = self.handles.get(handle)?;
         let file = self.check_write(&handle, offset, data.len())?;
         let _io = file.io.lock().await;
-        self.check_hole(&file, offset)?;
+        self.check_hole(file, offset)?;
         let chunk_len = self.table.chunk_len() as u64;
         let mut done = 0usize;
         while done < data.len() {
             let pos = offset + done as u64;
             let (index, at) = (pos / chunk_len, (pos % chunk_len) as usize);
             let piece = &data[done..data.len().min(done + chunk_len as usize - at)];
-            self.make_room(&file, piece.len()).await?;
-            if self.put_piece(&file, index, at, piece) == Wrote::NeedsLoad {
-                self.load_below(&file, index).await?;
-                self.put_piece(&file, index, at, piece);
+            self.make_room(file, piece.len()).await?;
+            if self.put_piece(file, index, at, piece) == Wrote::NeedsLoad {
+                self.load_below(file, index).await?;
+                self.put_piece(file, index, at, piece);
             }
-            self.upload_left_behind(&file, index);
+            self.upload_left_behind(file, index);
             done += piece.len();
         }
-        self.wrote(&file, offset + data.len() as u64);
+        self.wrote(file, offset + data.len() as u64);
         Ok(data.len() as u32)
     }
 
@@ -117,7 +117,7 @@ impl UserfileFs {
         if !self.budget.has_room(data.len() + chunk_len as usize) {
             return None;
         }
-        if let Err(e) = self.check_hole(&file, offset) {
+        if let Err(e) = self.check_hole(file, offset) {
             return Some(Err(e));
         }
         let mut done = 0usize;
@@ -125,14 +125,14 @@ impl UserfileFs {
             let pos = offset + done as u64;
             let (index, at) = (pos / chunk_len, (pos % chunk_len) as usize);
             let piece = &data[done..data.len().min(done + chunk_len as usize - at)];
-            if self.put_piece(&file, index, at, piece) == Wrote::NeedsLoad {
+            if self.put_piece(file, index, at, piece) == Wrote::NeedsLoad {
                 // Written again from its start by the caller, with the same bytes.
                 return None;
             }
-            self.upload_left_behind(&file, index);
+            self.upload_left_behind(file, index);
             done += piece.len();
         }
-        self.wrote(&file, offset + data.len() as u64);
+        self.wrote(file, offset + data.len() as u64);
         Some(Ok(data.len() as u32))
     }
 

@@ -9,10 +9,12 @@
 //! | `kernel` | mount(2), umount2(2), fusermount3 |
 //! | `point` | the mount point before the mount: dead remains, doubled mounts |
 //! | `daemon`, `argv`, `notify` | fork and readiness, the process list, systemd |
+//! | `adapter` | requests to fs calls, replies back |
 //! | `session` | one mount's life, from the handshake to the last reply |
 //! | `control` | how umount talks to the daemon |
 //! | `unmount`, `holders` | storing, unmounting, waiting; who keeps a mount busy |
 
+pub mod adapter;
 pub mod argv;
 pub mod control;
 pub mod daemon;
