@@ -1,1 +1,85 @@
-//! See the map in the crate's root.
+//! The command line: arguments, connection settings from the surroundings, output, exit codes.
+//!
+//! One file per command family; a family has `Args` (clap) and `run(Args) -> Result<Exit>`, and one line in
+//! [`args`]. `run` is called before any thread exists, so that a command may fork; it builds its own runtime
+//! with [`runtime`].
+
+pub mod args;
+pub mod connect;
+pub mod exit;
+pub mod output;
+pub mod server;
+mod surroundings;
+
+use clap::Parser;
+pub use exit::Exit;
+use std::ffi::{OsStr, OsString};
+use std::io::Write;
+use std::path::Path;
+
+/// Runs the program with these arguments (the first is the program's name).
+pub fn main(argv: Vec<OsString>) -> Exit {
+    let program = argv.first().map(Path::new).and_then(Path::file_name).unwrap_or(OsStr::new("userfilefs"));
+    if let Some(helper) = helper(program) {
+        start_log(0);
+        return finish(helper(argv));
+    }
+    let cli = match args::Cli::try_parse_from(argv) {
+        Ok(cli) => cli,
+        Err(e) => {
+            let code = if e.use_stderr() { Exit::Usage } else { Exit::Success };
+            // Help into a pipe that nobody reads is no error.
+            let _ = e.print();
+            return code;
+        }
+    };
+    output::set_quiet(cli.quiet);
+    start_log(cli.verbose);
+    finish(cli.command.run())
+}
+
+type Helper = fn(Vec<OsString>) -> anyhow::Result<Exit>;
+
+/// Programs that this one becomes by its name: `mount.userfilefs` for mount(8).
+fn helper(program: &OsStr) -> Option<Helper> {
+    const HELPERS: &[(&str, Helper)] = &[];
+    HELPERS.iter().find(|(name, _)| program == *name).map(|(_, run)| *run)
+}
+
+fn finish(outcome: anyhow::Result<Exit>) -> Exit {
+    match outcome {
+        Ok(exit) => exit,
+        Err(e) => {
+            output::error(&e);
+            Exit::of_error(&e)
+        }
+    }
+}
+
+/// The runtime for a command's asynchronous part.
+pub fn runtime() -> anyhow::Result<tokio::runtime::Runtime> {
+    Ok(tokio::runtime::Builder::new_multi_thread().enable_all().build()?)
+}
+
+/// Warnings and worse to stderr; `-v` adds. `USERFILEFS_LOG` has env_logger's syntax and wins. The SQL
+/// client's own messages hold whole parameters (file contents), so they come only when asked for by name.
+fn start_log(verbose: u8) {
+    let level = match verbose {
+        0 => "warn",
+        1 => "info",
+        2 => "debug",
+        _ => "trace",
+    };
+    let default = format!("{level},tokio_postgres=warn,rustls=warn,fuser=warn");
+    let filter = std::env::var("USERFILEFS_LOG").unwrap_or(default);
+    let mut builder = env_logger::Builder::new();
+    builder.parse_filters(&filter);
+    if verbose == 0 && std::env::var_os("USERFILEFS_LOG").is_none() {
+        builder.format(|out, record| {
+            let level = record.level().as_str().to_ascii_lowercase();
+            writeln!(out, "userfilefs: {level}: {}", record.args())
+        });
+    }
+    // A second start (in tests) changes nothing.
+    let _ = builder.try_init();
+}

@@ -82,7 +82,7 @@ mod tests {
     fn versions() {
         for (text, cockroach, version) in [
             ("PostgreSQL 15.14 (Debian 15.14-0+deb12u1) on x86_64", false, (15, 14)),
-            ("PostgreSQL 17beta1 on x", false, (17, 1)),
+            ("PostgreSQL 17beta1 on x", false, (17, 0)),
             ("CockroachDB CCL v21.1.0-alpha.3-1-gabc (x86_64-linux)", true, (21, 1)),
             ("CockroachDB OSS v20.2.19 (x)", true, (20, 2)),
             ("odd", false, (0, 0)),

@@ -16,6 +16,7 @@ mod conn;
 mod connect;
 mod dialect;
 mod error;
+pub mod files;
 mod params;
 mod pool;
 mod retry;
@@ -27,7 +28,7 @@ pub use config::{DEFAULT_DATABASE, Host, PORT_COCKROACH, PORT_POSTGRES, Settings
 pub use conn::{Conn, RowStream, Stmt};
 pub use dialect::Dialect;
 pub use error::{Error, ErrorClass};
-pub use params::Params as ConnectParams;
+pub use params::{Params as ConnectParams, split_host};
 pub use pool::{Durability, Lane, Pool, PoolOptions};
 pub use retry::Retry;
 pub use tokio_postgres::Row;

@@ -50,6 +50,8 @@ fn roots(s: &Settings) -> Result<(RootCertStore, Vec<CertificateDer<'static>>), 
     let certs = match &s.root_cert {
         Some(RootCert::File(path)) => read_certs(path, "the authority's certificate")?,
         Some(RootCert::System) => rustls_native_certs::load_native_certs().certs,
+        // With the host name checked, the public authorities are as good as one of one's own.
+        None if s.ssl_mode == SslMode::VerifyFull => rustls_native_certs::load_native_certs().certs,
         None => {
             return Err(tls(format!("sslmode={} needs the certificate of the authority", s.ssl_mode.word()))
                 .with_hint("give sslrootcert=FILE, sslrootcert=system, or --certs-dir with a ca.crt in it"));

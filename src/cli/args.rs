@@ -1,0 +1,62 @@
+//! The tree of commands. One line here per command family.
+
+use super::Exit;
+use clap::{ArgAction, CommandFactory, Parser, Subcommand};
+
+/// CockroachDB userfile storage as a directory.
+#[derive(Parser, Debug)]
+#[command(name = "userfilefs", version, about, propagate_version = true, max_term_width = 100)]
+#[command(
+    after_help = "Without a URL, connection flag or variable, a private PostgreSQL of this user is started and used."
+)]
+pub struct Cli {
+    /// Say more on stderr; twice for debugging, three times for everything
+    #[arg(short = 'v', long, global = true, action = ArgAction::Count)]
+    pub verbose: u8,
+
+    /// Say nothing on stderr but warnings and errors
+    #[arg(short = 'q', long, global = true)]
+    pub quiet: bool,
+
+    /// What to do
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// Makes the enum of commands and its dispatch: `/// help` and `Name => module,`.
+macro_rules! commands {
+    ($($(#[$attribute:meta])* $name:ident => $module:ident),* $(,)?) => {
+        /// What to do.
+        #[derive(Subcommand, Debug)]
+        pub enum Command {
+            $($(#[$attribute])* $name(super::$module::Args),)*
+        }
+
+        impl Command {
+            /// Does it.
+            pub fn run(self) -> anyhow::Result<Exit> {
+                match self {
+                    $(Command::$name(args) => super::$module::run(args),)*
+                }
+            }
+        }
+    };
+}
+
+commands! {
+    /// Look at, start or stop the private PostgreSQL of this user
+    Server => server,
+}
+
+/// The definitions behind the parser, for man pages and completions.
+pub fn tree() -> clap::Command {
+    Cli::command()
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn definitions_are_consistent() {
+        super::tree().debug_assert();
+    }
+}

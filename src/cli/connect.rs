@@ -1,0 +1,147 @@
+//! The connection flags of every command, and the way from them to a server.
+
+use super::output;
+use super::surroundings::{Choice, Flags, Surroundings};
+use crate::embedded;
+use crate::sql::{Pool, PoolOptions, Settings};
+use anyhow::Context;
+use std::io::{BufRead, BufReader, Write};
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+
+/// Where the userfile tables are. Without any of these and without variables, a private server is used.
+#[derive(clap::Args, Clone, Debug, Default)]
+#[command(next_help_heading = "Connection")]
+pub struct ConnectionArgs {
+    /// Server: postgresql://user@host:port/database?sslmode=… [env: COCKROACH_URL]
+    #[arg(long, value_name = "URL")]
+    pub url: Option<String>,
+
+    /// Database user [env: COCKROACH_USER, PGUSER] [default: root]
+    #[arg(short = 'u', long, value_name = "NAME")]
+    pub user: Option<String>,
+
+    /// Server address, HOST or HOST:PORT [env: COCKROACH_HOST, PGHOST] [default: localhost:26257]
+    #[arg(long, value_name = "HOST")]
+    pub host: Option<String>,
+
+    /// Server port [env: COCKROACH_PORT, PGPORT]
+    #[arg(long, value_name = "PORT", hide = true)]
+    pub port: Option<u16>,
+
+    /// Directory with ca.crt, client.USER.crt and client.USER.key [env: COCKROACH_CERTS_DIR]
+    #[arg(long, value_name = "DIR")]
+    pub certs_dir: Option<PathBuf>,
+
+    /// Connect without TLS [env: COCKROACH_INSECURE]
+    #[arg(long, num_args = 0..=1, default_missing_value = "true", require_equals = true, value_name = "BOOL")]
+    pub insecure: Option<bool>,
+
+    /// Ask for the password first (it is asked for anyway where the server wants one)
+    #[arg(long)]
+    pub password: bool,
+}
+
+impl ConnectionArgs {
+    /// The same, for a URL that came as an argument of its own (`mount URL DIR`).
+    pub fn with_url(mut self, url: Option<String>) -> ConnectionArgs {
+        self.url = url.or(self.url);
+        self
+    }
+}
+
+/// Settings from flags, URL, variables and files; starts the private server if nothing names another one.
+/// Says on stderr which server it is. Makes no connection to a named server.
+pub fn settings(args: &ConnectionArgs) -> anyhow::Result<Settings> {
+    let flags = Flags {
+        url: args.url.clone(),
+        host: args.host.clone(),
+        port: args.port,
+        user: args.user.clone(),
+        certs_dir: args.certs_dir.clone(),
+        insecure: args.insecure.unwrap_or(false),
+    };
+    let account = nix::unistd::User::from_uid(nix::unistd::geteuid()).ok().flatten();
+    let home = std::env::var_os("HOME").filter(|h| !h.is_empty()).map(PathBuf::from);
+    let surroundings = Surroundings {
+        var: &|name| std::env::var(name).ok(),
+        read: &read_file,
+        exists: &|p| p.exists(),
+        home: home.or_else(|| account.as_ref().map(|a| a.dir.clone())),
+        account: account.map(|a| a.name),
+    };
+    match surroundings.choose(&flags)? {
+        Choice::Embedded => {
+            let settings = embedded::ensure_running()?;
+            output::note(format!("server: the private PostgreSQL of this user, {}", settings.describe()));
+            Ok(settings)
+        }
+        Choice::Server(settings, origin) => {
+            output::note(format!("server: {} (from {origin})", settings.describe()));
+            if args.password {
+                let password = ask_password(&settings)?;
+                return Ok(settings.with_password(&password));
+            }
+            Ok(*settings)
+        }
+    }
+}
+
+/// Reads a password or service file; a password file that others may read is left out with a warning.
+fn read_file(path: &Path) -> Option<String> {
+    let meta = std::fs::metadata(path).ok().filter(std::fs::Metadata::is_file)?;
+    let is_service = path.extension().is_some_and(|e| e == "conf");
+    if !is_service && meta.mode() & 0o077 != 0 {
+        output::warn(format!("{} is ignored: others may read it (chmod 600 it)", path.display()));
+        return None;
+    }
+    std::fs::read_to_string(path).ok()
+}
+
+/// [`settings`], complete with the password if the server asks for one: makes a trial connection, and asks on
+/// the terminal. No thread of it is left, so the caller may still fork.
+pub fn checked_settings(args: &ConnectionArgs, options: &PoolOptions) -> anyhow::Result<Settings> {
+    let settings = settings(args)?;
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let outcome = runtime.block_on(Pool::connect(settings.clone(), options.clone()));
+    drop(runtime);
+    match outcome {
+        Ok(_) => Ok(settings),
+        Err(e) if e.needs_password() && !args.password => {
+            let password = ask_password(&settings).map_err(|_| e)?;
+            Ok(settings.with_password(&password))
+        }
+        Err(e) => Err(e.into()),
+    }
+}
+
+/// A pool for the settings of the arguments; asks for a password on the terminal if the server wants one.
+pub async fn pool(args: &ConnectionArgs, options: PoolOptions) -> anyhow::Result<Pool> {
+    let settings = settings(args)?;
+    match Pool::connect(settings.clone(), options.clone()).await {
+        Ok(pool) => Ok(pool),
+        Err(e) if e.needs_password() && !args.password => {
+            let password = ask_password(&settings).map_err(|_| e)?;
+            Ok(Pool::connect(settings.with_password(&password), options).await?)
+        }
+        Err(e) => Err(e.into()),
+    }
+}
+
+/// Asks on the terminal, without echo.
+fn ask_password(settings: &Settings) -> anyhow::Result<String> {
+    use nix::sys::termios::{LocalFlags, SetArg, tcgetattr, tcsetattr};
+    let tty = std::fs::OpenOptions::new().read(true).write(true).open("/dev/tty");
+    let mut tty = tty.context("no terminal to ask for the password on")?;
+    write!(tty, "Password for {}: ", settings.describe())?;
+    let before = tcgetattr(&tty)?;
+    let mut silent = before.clone();
+    silent.local_flags.remove(LocalFlags::ECHO);
+    silent.local_flags.insert(LocalFlags::ECHONL);
+    tcsetattr(&tty, SetArg::TCSAFLUSH, &silent)?;
+    let mut line = String::new();
+    let read = BufReader::new(&tty).read_line(&mut line);
+    tcsetattr(&tty, SetArg::TCSAFLUSH, &before)?;
+    read?;
+    Ok(line.trim_end_matches(['\n', '\r']).to_owned())
+}
