@@ -52,13 +52,19 @@ pub fn from_ewkb(wkb: &[u8], geography: bool) -> Result<Vec<u8>> {
     }
     out.push(0x20);
     put_leb(&mut out, u64::from(shape));
-    out.extend_from_slice(&[0x2a, 36]);
     let [lo_x, hi_x, lo_y, hi_y] = bounds;
+    let mut bounds = Vec::with_capacity(36);
     for (tag, v) in [(0x09, lo_x), (0x11, hi_x), (0x19, lo_y), (0x21, hi_y)] {
-        out.push(tag);
-        let v = if geography { v.to_radians() } else { v };
-        out.extend_from_slice(&v.to_le_bytes());
+        // As protobuf does, zeros are left out.
+        if v != 0.0 {
+            bounds.push(tag);
+            let v = if geography { v.to_radians() } else { v };
+            bounds.extend_from_slice(&v.to_le_bytes());
+        }
     }
+    out.push(0x2a);
+    put_leb(&mut out, bounds.len() as u64);
+    out.extend_from_slice(&bounds);
     Ok(out)
 }
 
