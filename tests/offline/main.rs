@@ -3,6 +3,7 @@
 mod support;
 
 mod crypt;
+mod kv;
 mod manifest;
 mod show;
 mod sst_fixtures;

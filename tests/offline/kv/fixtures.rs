@@ -251,11 +251,7 @@ fn check_entries(
     sort_keys
 }
 
-fn with_sort_keys(
-    layout: &TableLayout,
-    row: &Row,
-    sort_keys: &BTreeMap<(usize, Vec<u8>), Vec<u8>>,
-) -> Row {
+fn with_sort_keys(layout: &TableLayout, row: &Row, sort_keys: &BTreeMap<(usize, Vec<u8>), Vec<u8>>) -> Row {
     let mut row = row.clone();
     for (i, datum) in row.iter_mut().enumerate() {
         if let (Datum::String(text), ColumnType::Collated { .. }) = (&*datum, &layout.columns[i].ty)

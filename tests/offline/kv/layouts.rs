@@ -29,7 +29,9 @@ fn name(v: &Value) -> String {
 }
 
 pub fn base64(text: &str) -> Vec<u8> {
-    let value = |c: u8| b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/".iter().position(|b| *b == c);
+    let value = |c: u8| {
+        b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/".iter().position(|b| *b == c)
+    };
     let bits: Vec<usize> = text.bytes().filter_map(value).collect();
     let mut out = Vec::new();
     for four in bits.chunks(4) {

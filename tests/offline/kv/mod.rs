@@ -1,5 +1,6 @@
 //! Keys, values and rows: worked examples, properties, fixtures, hostile bytes.
 
+mod examples;
 mod fixtures;
 mod layouts;
 
