@@ -7,3 +7,4 @@ mod kv;
 mod manifest;
 mod show;
 mod sst_fixtures;
+mod tidy;
