@@ -4,9 +4,13 @@
 //! [`crate::destination::Source`].
 
 mod error;
+mod eval;
+pub mod export;
 pub mod open;
 pub mod pretty;
+pub mod scan;
 pub mod show;
+pub mod table;
 pub mod tabular;
 
 pub use error::Error;

@@ -3,6 +3,7 @@
 mod support;
 
 mod crypt;
+mod export;
 mod kv;
 mod manifest;
 mod show;

@@ -85,6 +85,17 @@ impl RowDecoder {
         &self.layout
     }
 
+    /// The beginning of the row that `key` lies in; a key that is no row's comes back as it is.
+    pub fn row_start(&self, key: &[u8]) -> Vec<u8> {
+        let mut row = vec![Datum::Null; self.layout.columns.len()];
+        let mut r = Reader::new(key);
+        let len = match self.plan.get(&mut r, &self.layout, &mut row) {
+            Ok(Some(_)) => key.len() - r.rest().len(),
+            Ok(None) | Err(_) => key.len(),
+        };
+        key.get(..len).unwrap_or(key).to_vec()
+    }
+
     /// Decodes the pairs (logical key without version, value with envelope) of one row: all those with an
     /// equal row prefix, see [`row_prefix`], the newest version of each. `row` is cleared and gets one datum
     /// per column of the table; absent and virtual columns are NULL.
