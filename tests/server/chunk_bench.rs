@@ -26,12 +26,21 @@ impl Drop for Bench {
 impl Bench {
     /// None, after a loud skip, without a server.
     pub fn new() -> Option<Bench> {
-        let server = Server::shared()?;
+        Some(Bench::on(Server::shared()?))
+    }
+
+    /// On a server of the test's own, which lives as long as the test binary.
+    pub fn own(settings: &[&str]) -> Option<Bench> {
+        Server::shared()?;
+        Some(Bench::on(Box::leak(Box::new(Server::start(settings)?))))
+    }
+
+    fn on(server: &'static Server) -> Bench {
         let database = server.fresh_database();
         let tables = Tables::new(server.db(&database), "t");
         let runtime =
             tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
-        Some(Bench { server, database, tables, runtime })
+        Bench { server, database, tables, runtime }
     }
 
     pub fn prefix(&self) -> TablePrefix {

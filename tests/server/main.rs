@@ -5,4 +5,6 @@ mod support;
 mod chunk_bench;
 mod chunk_dirs;
 mod chunk_files;
+mod chunk_fixture;
+mod chunk_plans;
 mod sql_pool;
