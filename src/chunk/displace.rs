@@ -19,6 +19,33 @@ pub(super) fn trash_prefix() -> String {
 }
 
 impl FileTable {
+    /// Identity of the first file with `low <= filename < high` (parameters or constants), or NULL: an expression.
+    /// Unlike EXISTS, its order leaves PostgreSQL no choice but the primary key.
+    pub(super) fn first_file(&self, low: &str, high: &str) -> String {
+        let name = self.inner.by_bytes;
+        format!(
+            "(SELECT file_id FROM {} WHERE {name} >= {low}::text AND {name} < {high}::text ORDER BY {name} LIMIT 1)",
+            self.inner.tables.files
+        )
+    }
+
+    /// The same for the companion rows in a directory.
+    pub(super) fn first_path(&self, dir: &str) -> String {
+        format!(
+            "(SELECT file_id FROM {} WHERE dir = {dir}::text ORDER BY dir, name, file_id LIMIT 1)",
+            self.inner.tables.attrs
+        )
+    }
+
+    /// The same for the companion rows in directories with `low <= dir < high`.
+    pub(super) fn first_path_between(&self, low: &str, high: &str) -> String {
+        format!(
+            "(SELECT file_id FROM {} WHERE dir >= {low}::text AND dir < {high}::text \
+             ORDER BY dir, name, file_id LIMIT 1)",
+            self.inner.tables.attrs
+        )
+    }
+
     /// True if the old contents are too long to be removed while somebody waits.
     pub(super) fn in_background(&self, replace: Replace) -> bool {
         let limit = INLINE_CHUNKS * super::CHUNK_LEN as u64;
@@ -132,16 +159,16 @@ impl FileTable {
         if dir.is_empty() || dir == "/" {
             return;
         }
-        let (t, name) = (&self.inner.tables, self.inner.by_bytes);
+        let t = &self.inner.tables;
         let (low, high) = range_below(dir);
         let mut params: Vec<Box<dyn ToSql + Sync + Send>> = Vec::new();
         let mut condition = String::new();
         if only_if_empty {
             params.extend(params![dir.to_owned(), low, high]);
             condition = format!(
-                " WHERE NOT EXISTS (SELECT 1 FROM {} WHERE {name} >= $2::text AND {name} < $3::text) \
-                 AND NOT EXISTS (SELECT 1 FROM {} WHERE dir = $1::text)",
-                t.files, t.attrs
+                " WHERE {} IS NULL AND {} IS NULL",
+                self.first_file("$2", "$3"),
+                self.first_path("$1")
             );
         }
         let mut values = Vec::new();

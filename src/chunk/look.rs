@@ -30,7 +30,7 @@ impl FileTable {
     }
 
     async fn lookup_once(&self, retry: &sql::Retry, path: &str, attrs: bool) -> Result<Lookup, Error> {
-        let (t, name) = (&self.inner.tables, self.inner.by_bytes);
+        let t = &self.inner.tables;
         let size = self.size_column("f");
         let mut text = format!(
             "SELECT f.filename, f.file_id, {size}, f.username, f.upload_time, {}",
@@ -43,19 +43,16 @@ impl FileTable {
         let behind_hidden = format!("{HIDDEN_DIR}0");
         let below = if path.is_empty() {
             params.extend([&before_hidden as &(dyn ToSql + Sync), &behind_hidden]);
-            format!(
-                "(EXISTS (SELECT 1 FROM {0} WHERE {name} < $2::text) \
-                 OR EXISTS (SELECT 1 FROM {0} WHERE {name} >= $3::text))",
-                t.files
-            )
+            let (before, behind) = (self.first_file("''", "$2"), self.first_file("$3", &format!("'{TOP}'")));
+            format!("{before} IS NOT NULL OR {behind} IS NOT NULL")
         } else {
             params.extend([&low as &(dyn ToSql + Sync), &high]);
-            format!("EXISTS (SELECT 1 FROM {} WHERE {name} >= $2::text AND {name} < $3::text)", t.files)
+            format!("{} IS NOT NULL", self.first_file("$2", "$3"))
         };
         let children_dir = if path.is_empty() { "/" } else { path };
         text += &format!(", {below}");
         if attrs {
-            text += &format!(" OR EXISTS (SELECT 1 FROM {} WHERE dir = $6::text)", t.attrs);
+            text += &format!(" OR {} IS NOT NULL", self.first_path("$6"));
             text += &format!(", {}", path_columns("p"));
         }
         text += &format!(" FROM (SELECT 1 AS one) o LEFT JOIN {} f ON f.filename = $1::text", t.files);

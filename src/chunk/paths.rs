@@ -52,7 +52,7 @@ impl FileTable {
     }
 
     fn put_path_batch(&self, row: &PathRow, path: &str, exclusive: bool) -> Batch {
-        let (t, name) = (&self.inner.tables, self.inner.by_bytes);
+        let t = &self.inner.tables;
         let (dir, last) = split_path(path);
         let (kind, target) = match &row.kind {
             PathKind::Dir => (KIND_DIR, None),
@@ -71,9 +71,9 @@ impl FileTable {
             let (low, high) = range_below(path);
             params.extend(params![path.to_owned(), low, high]);
             text += &format!(
-                " WHERE NOT EXISTS (SELECT 1 FROM {0} WHERE filename = $10::text) \
-                 AND NOT EXISTS (SELECT 1 FROM {0} WHERE {name} >= $11::text AND {name} < $12::text)",
-                t.files
+                " WHERE (SELECT file_id FROM {} WHERE filename = $10::text) IS NULL AND {} IS NULL",
+                t.files,
+                self.first_file("$11", "$12")
             );
         } else {
             text += " ON CONFLICT (dir, name, file_id) DO UPDATE SET kind = excluded.kind, mtime = excluded.mtime, \
@@ -121,17 +121,17 @@ impl FileTable {
         if !self.attrs_present() {
             return Ok(false);
         }
-        let (t, name) = (&self.inner.tables, self.inner.by_bytes);
         let (dir, last) = split_path(path);
         let (low, high) = range_below(path);
         let mut batch = Batch::default();
         batch.add(
             format!(
-                "DELETE FROM {0} WHERE dir = $1 AND name = $2 AND file_id = '{NIL}'::uuid AND (kind = {KIND_LINK} OR \
-                 (NOT EXISTS (SELECT 1 FROM {1} WHERE {name} >= $3::text AND {name} < $4::text) \
-                 AND NOT EXISTS (SELECT 1 FROM {0} c WHERE c.dir = $5::text) \
-                 AND NOT EXISTS (SELECT 1 FROM {0} c WHERE c.dir >= $3::text AND c.dir < $4::text)))",
-                t.attrs, t.files
+                "DELETE FROM {} WHERE dir = $1 AND name = $2 AND file_id = '{NIL}'::uuid AND (kind = {KIND_LINK} OR \
+                 ({} IS NULL AND {} IS NULL AND {} IS NULL))",
+                self.inner.tables.attrs,
+                self.first_file("$3", "$4"),
+                self.first_path("$5"),
+                self.first_path_between("$3", "$4"),
             ),
             params![dir.to_owned(), last.to_owned(), low, high, path.to_owned()],
         );

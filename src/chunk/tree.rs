@@ -131,9 +131,9 @@ impl FileTable {
             t.attrs
         );
         let rows_below = format!(
-            "SELECT (EXISTS (SELECT 1 FROM {0} WHERE dir = $1) \
-             OR EXISTS (SELECT 1 FROM {0} WHERE dir >= $2 AND dir < $3))",
-            t.attrs
+            "SELECT ({} IS NOT NULL OR {} IS NOT NULL)",
+            self.first_path("$1"),
+            self.first_path_between("$2", "$3")
         );
         let mut stmts = vec![Stmt::new(&exact, &[&path]), Stmt::new(&below, &[&low, &high])];
         if attrs {

@@ -24,6 +24,8 @@ pub(super) struct Opening<'a> {
     pub(super) timeout: Duration,
     /// Commits need not wait for the disk (PostgreSQL only).
     pub(super) deferred: bool,
+    /// See [`super::PoolOptions::key_lookups`].
+    pub(super) key_lookups: bool,
     /// Known from the first connection.
     pub(super) dialect: Option<&'a Dialect>,
 }
@@ -116,7 +118,7 @@ async fn open_mode(
         Some(known) => known.clone(),
         None => ask(&client).await?,
     };
-    set_session(&client, &dialect, o.deferred).await?;
+    set_session(&client, &dialect, o).await?;
     Ok((link.finish(client, o.deferred), dialect))
 }
 
@@ -169,15 +171,22 @@ async fn scalar(client: &Client, sql: &str) -> Result<String, Error> {
     value.ok_or_else(|| Error::new(ErrorClass::Other, format!("no answer to {sql}")))
 }
 
-async fn set_session(client: &Client, d: &Dialect, deferred: bool) -> Result<(), Error> {
+async fn set_session(client: &Client, d: &Dialect, o: &Opening<'_>) -> Result<(), Error> {
     let failed = |e: tokio_postgres::Error| Error::from_pg(&e).context("cannot set up the session");
     if d.is_cockroach() {
         return client.batch_execute("SET TIME ZONE 'UTC'").await.map_err(failed);
     }
-    let commit = if deferred { "off" } else { d.durable_commit() };
+    let commit = if o.deferred { "off" } else { d.durable_commit() };
+    // Lookups by key are never better served otherwise, whatever the statistics (often none yet) say.
+    let plans = if o.key_lookups {
+        "; SET enable_hashjoin = off; SET enable_mergejoin = off; SET enable_sort = off; \
+         SET enable_bitmapscan = off"
+    } else {
+        ""
+    };
     let settings = format!(
         "SET TIME ZONE 'UTC'; SET client_min_messages = 'warning'; SET standard_conforming_strings = on; \
-         SET jit = off; SET idle_in_transaction_session_timeout = '120s'; SET synchronous_commit = {commit}"
+         SET jit = off; SET idle_in_transaction_session_timeout = '120s'; SET synchronous_commit = {commit}{plans}"
     );
     let main = client.batch_execute(&settings);
     // Ends the work of a client that is gone; not every platform has it.

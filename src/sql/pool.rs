@@ -50,6 +50,9 @@ pub struct PoolOptions {
     pub statement_timeout: Option<Duration>,
     /// Shown in the server's list of sessions, unless the settings name another.
     pub application_name: String,
+    /// PostgreSQL: plan for lookups by key, without hash joins, sorts and bitmaps. Right for the userfile tables,
+    /// also before anybody analysed them; wrong for queries of other people.
+    pub key_lookups: bool,
 }
 
 impl Default for PoolOptions {
@@ -60,6 +63,7 @@ impl Default for PoolOptions {
             connect_timeout: Duration::from_secs(5),
             statement_timeout: Some(Duration::from_secs(60)),
             application_name: "userfilefs".to_owned(),
+            key_lookups: true,
         }
     }
 }
@@ -126,6 +130,7 @@ impl Pool {
             application_name: &options.application_name,
             timeout: options.connect_timeout,
             deferred: false,
+            key_lookups: options.key_lookups,
             dialect: None,
         })
         .await?;
@@ -198,6 +203,7 @@ impl Pool {
             application_name: &inner.options.application_name,
             timeout: limit,
             deferred,
+            key_lookups: inner.options.key_lookups,
             dialect: Some(&inner.dialect),
         })
         .await;
