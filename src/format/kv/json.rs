@@ -14,7 +14,7 @@ use super::error::{Error, Result};
 use super::varint::{Reader, put_leb};
 
 /// Deepest nesting that is read, written or parsed.
-pub const DEPTH_MAX: usize = 256;
+pub const DEPTH_MAX: usize = 200;
 
 const WHAT: &str = "JSON";
 const ARRAY: u32 = 0x8000_0000;

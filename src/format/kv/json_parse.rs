@@ -51,10 +51,10 @@ impl Parser<'_> {
     }
 
     fn value(&mut self, depth: usize) -> Result<Json<'static>> {
-        if depth > DEPTH_MAX {
-            return Err(Error::TooLarge { what: "nesting of JSON", limit: DEPTH_MAX });
-        }
         match self.peek()? {
+            b'{' | b'[' if depth > DEPTH_MAX => {
+                Err(Error::TooLarge { what: "nesting of JSON", limit: DEPTH_MAX })
+            }
             b'{' => self.object(depth),
             b'[' => self.array(depth),
             b'"' => Ok(Json::String(self.string()?.into())),

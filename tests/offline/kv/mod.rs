@@ -2,7 +2,11 @@
 
 mod examples;
 mod fixtures;
+mod generate;
+mod hostile;
 mod layouts;
+mod properties;
+mod random_rows;
 
 /// Bytes of hex digits; blanks are ignored.
 pub fn hex(text: &str) -> Vec<u8> {
