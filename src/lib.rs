@@ -20,7 +20,7 @@
 //! | [`userfile`] | the rules of the userfile commands: arguments, patterns, the copy engine |
 //! | [`destination`] | places that hold backups: folders, userfile prefixes |
 //! | [`engine`] | what is done with backups: show, export, check |
-//! | [`format`] | CockroachDB's backup files as pure bytes |
+//! | [`mod@format`] | CockroachDB's backup files as pure bytes |
 //! | [`cli`] | arguments, output, exit codes |
 //!
 //! Imports point down and to the right only; `tests/offline/tidy.rs` checks it. Deliberately absent:

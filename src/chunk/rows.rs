@@ -81,7 +81,7 @@ pub fn opt_len(row: &Row, i: usize) -> Result<Option<u32>, Error> {
     Ok(len.map(|l| u32::try_from(l).unwrap_or(u32::MAX)))
 }
 
-/// Number of columns that [`file_columns`] gives in front of the attributes.
+/// Number of columns of a file row in front of the attributes.
 pub const FILE_COLUMNS: usize = 5;
 /// Number of columns of attributes.
 pub const ATTR_COLUMNS: usize = 4;

@@ -230,7 +230,7 @@ impl<'a> Text<'a> {
         Some(micros)
     }
 
-    /// `Z` or ±hh[:mm[:ss]] as seconds east of UTC; `None` where there is none.
+    /// `Z` or `±hh[:mm[:ss]]` as seconds east of UTC; `None` where there is none.
     fn zone(&mut self) -> Option<i64> {
         if self.eat(b'Z') || self.eat(b'z') {
             return Some(0);

@@ -307,7 +307,7 @@ mod tests {
         assert_eq!(resolve(&layers, Some(t(10))), Ok((1, t(10))));
         assert_eq!(resolve(&layers, Some(t(20))), Ok((2, t(20))));
         assert_eq!(resolve(&layers, Some(t(25))), Ok((3, t(25))));
-        assert!(matches!(resolve(&layers, Some(t(22).into())), Err(Error::HistoryTooShort { .. })));
+        assert!(matches!(resolve(&layers, Some(t(22))), Err(Error::HistoryTooShort { .. })));
         assert_eq!(resolve(&layers, Some(t(31))), Err(Error::NotCovered));
         let error = resolve(&layers, Some(t(15))).unwrap_err().to_string();
         assert!(
