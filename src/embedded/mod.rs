@@ -1,6 +1,35 @@
 //! The private PostgreSQL that runs when no server is named.
+//!
+//! It is made from the system's own server binaries, listens on a unix socket only, is started on demand,
+//! shared by all commands of the user, and outlives them. Its data appear under their name in one rename
+//! when they are complete, and everything that changes the state happens under one file lock, so that
+//! commands started at the same moment, or killed at any, leave nothing half done.
+//!
+//! | file | what |
+//! |---|---|
+//! | [`place`] | directories, the lock, the path of the socket |
+//! | `binaries` | finding a PostgreSQL that fits the data |
+//! | `account` | who runs the server: PostgreSQL refuses root |
+//! | `cluster` | making the data |
+//! | `process` | starting, watching and stopping the server |
 
-use crate::sql::Settings;
+mod account;
+mod binaries;
+mod cluster;
+pub mod place;
+mod process;
+
+use crate::sql::{ConnectParams, Settings};
+use account::Account;
+use binaries::Binaries;
+pub use place::Place;
+pub use process::State;
+use std::time::Duration;
+
+/// The superuser of the private server, as on CockroachDB.
+pub const USER: &str = "root";
+/// The database that it holds from the start.
+pub const DATABASE: &str = crate::sql::DEFAULT_DATABASE;
 
 /// Why the private server cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -11,13 +40,92 @@ pub struct Error {
 }
 
 impl Error {
+    fn new(message: impl Into<String>) -> Error {
+        Error { message: message.into(), hint: None }
+    }
+
+    fn with_hint(mut self, hint: impl Into<String>) -> Error {
+        self.hint = Some(hint.into());
+        self
+    }
+
+    fn io(what: impl std::fmt::Display, e: &std::io::Error) -> Error {
+        let text = e.to_string();
+        let said = text.split(" (os error").next().unwrap_or(&text).to_lowercase();
+        let error = Error::new(format!("{what}: {said}"));
+        match e.kind() {
+            std::io::ErrorKind::PermissionDenied => error.with_hint(
+                "check the owner of the directory, or set USERFILEFS_SERVER_DIR to one of your own",
+            ),
+            std::io::ErrorKind::StorageFull => error.with_hint("make room on that disk"),
+            _ => error,
+        }
+    }
+
     /// What the user can do about it.
     pub fn hint(&self) -> Option<&str> {
         self.hint.as_deref()
     }
 }
 
-/// Starts the private server unless it runs, and says how to connect to it.
+/// Starts the private server of this user unless it runs, and says how to connect to it. Blocks: a first
+/// start takes a few seconds, recovery after a crash may take longer.
 pub fn ensure_running() -> Result<Settings, Error> {
-    Err(Error { message: "the private server is not there yet".to_owned(), hint: None })
+    start(&Place::of_user()?)
+}
+
+/// The same for a place of one's own.
+pub fn start(place: &Place) -> Result<Settings, Error> {
+    if process::state(place) == State::Running {
+        return settings(place);
+    }
+    place.make()?;
+    let _lock = place.lock()?;
+    // Others may have done it while we waited.
+    loop {
+        match process::state(place) {
+            State::Running => return settings(place),
+            State::Stopping(_) | State::Starting(_) => process::wait_for_change(place)?,
+            State::Stopped => break,
+        }
+    }
+    let version = cluster::version(place)?;
+    let binaries = Binaries::find(version.as_deref())?;
+    let account = Account::choose(place)?;
+    if version.is_none() {
+        cluster::make(place, &binaries, &account)?;
+    }
+    process::launch(place, &binaries, &account)?;
+    settings(place)
+}
+
+/// How to connect to the server of a place.
+pub fn settings(place: &Place) -> Result<Settings, Error> {
+    let mut p = ConnectParams::new();
+    p.set("host", place.socket_dir().to_string_lossy());
+    p.set("port", place::PORT.to_string());
+    p.set("user", USER);
+    p.set("dbname", DATABASE);
+    p.set("sslmode", "disable");
+    Settings::resolve(&p).map_err(|e| Error::new(e.to_string()))
+}
+
+/// What the server of a place is doing.
+pub fn state(place: &Place) -> State {
+    process::state(place)
+}
+
+/// Stops the server: sessions are ended, open transactions rolled back, everything is written. False if it
+/// was not running. Waits up to `limit`.
+pub fn stop(place: &Place, limit: Duration) -> Result<bool, Error> {
+    if !place.data().exists() {
+        return Ok(false);
+    }
+    let _lock = place.lock()?;
+    process::stop(place, limit)
+}
+
+/// The last `lines` lines that the server has written.
+pub fn log_tail(place: &Place, lines: usize) -> Vec<String> {
+    process::log_tail(place, lines)
 }

@@ -187,6 +187,27 @@ impl Settings {
         &self.hosts
     }
 
+    /// A URL without the password that other clients (and `--url`) take for the first host.
+    pub fn url(&self) -> String {
+        let enc = |t: &str| {
+            percent_encoding::utf8_percent_encode(t, percent_encoding::NON_ALPHANUMERIC).to_string()
+        };
+        let (user, database) = (enc(&self.user), enc(&self.database));
+        match self.hosts.first() {
+            Some((Host::Unix(dir), port)) => {
+                format!("postgresql://{user}@/{database}?host={}&port={port}", dir.display())
+            }
+            Some((host, port)) => {
+                format!(
+                    "postgresql://{user}@{}/{database}?sslmode={}",
+                    describe_host(host, *port),
+                    self.ssl_mode.word()
+                )
+            }
+            None => format!("postgresql://{user}@/{database}"),
+        }
+    }
+
     /// `postgresql://bob@host:26257/defaultdb`, without any secret.
     pub fn describe(&self) -> String {
         let hosts: Vec<String> = self.hosts.iter().map(|(h, p)| describe_host(h, *p)).collect();

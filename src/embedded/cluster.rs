@@ -1,0 +1,146 @@
+//! Makes the data of the private server.
+
+use super::account::Account;
+use super::binaries::Binaries;
+use super::{DATABASE, Error, Place, USER};
+use std::fs::{self, OpenOptions};
+use std::io::{Read, Write};
+use std::path::Path;
+use std::process::Stdio;
+
+/// Shared buffers: this part of the memory, within these limits in MiB.
+const BUFFERS_PART: u64 = 8;
+const BUFFERS_MIB: (u64, u64) = (64, 512);
+
+/// The major version that made the data; None if there are none yet.
+pub(super) fn version(place: &Place) -> Result<Option<String>, Error> {
+    let path = place.data().join("PG_VERSION");
+    match fs::read_to_string(&path) {
+        Ok(text) => Ok(Some(text.trim().to_owned())),
+        Err(e) if e.kind() == std::io::ErrorKind::NotFound => {
+            if place.data().exists() {
+                return Err(Error::new(format!(
+                    "{} is no PostgreSQL data directory",
+                    place.data().display()
+                ))
+                .with_hint("move it away, or set USERFILEFS_SERVER_DIR"));
+            }
+            Ok(None)
+        }
+        Err(e) => Err(Error::io(format!("cannot read {}", path.display()), &e)),
+    }
+}
+
+/// Makes the cluster aside, with its database, and gives it its name when it is complete. To be called under
+/// the lock. What an earlier, killed attempt has left is removed.
+pub(super) fn make(place: &Place, binaries: &Binaries, account: &Account) -> Result<(), Error> {
+    let new = place.data_in_the_making();
+    match fs::remove_dir_all(&new) {
+        Err(e) if e.kind() != std::io::ErrorKind::NotFound => {
+            return Err(Error::io(format!("cannot remove {}", new.display()), &e));
+        }
+        _ => {}
+    }
+    account.make_dir(&new)?;
+    account.check_reach(&new)?;
+    log::info!("making the private PostgreSQL {} in {}", binaries.major, place.data().display());
+    initdb(&new, binaries, account)?;
+    configure(&new)?;
+    create_database(&new, binaries, account)?;
+    let failed = |e: std::io::Error| Error::io(format!("cannot name {}", place.data().display()), &e);
+    fs::rename(&new, place.data()).map_err(failed)?;
+    fs::File::open(place.home()).and_then(|d| d.sync_all()).map_err(failed)
+}
+
+fn initdb(dir: &Path, binaries: &Binaries, account: &Account) -> Result<(), Error> {
+    let mut c = account.command(&binaries.program("initdb"));
+    c.args(["--encoding=UTF8", "--locale=C", "--auth=trust", "--data-checksums", "-U", USER, "-D"]).arg(dir);
+    let out = c.output().map_err(|e| Error::io("cannot run initdb", &e))?;
+    if out.status.success() {
+        return Ok(());
+    }
+    let said = String::from_utf8_lossy(&out.stderr).into_owned();
+    let why =
+        said.lines().find(|l| l.contains("error:") || l.contains("FATAL")).unwrap_or_else(|| said.trim());
+    let error = Error::new(format!(
+        "cannot make the private server's data: {}",
+        why.trim_start_matches("initdb: ").trim()
+    ));
+    Err(if said.contains("No space left") { error.with_hint("make room on that disk") } else { error })
+}
+
+/// Settings for large rows and many commits; the user may edit them. Where it listens is said at each start.
+fn configure(dir: &Path) -> Result<(), Error> {
+    let buffers = (memory_mib() / BUFFERS_PART).clamp(BUFFERS_MIB.0, BUFFERS_MIB.1);
+    let text = format!(
+        "\n# By userfilefs\n\
+         max_connections = 200\n\
+         shared_buffers = {buffers}MB\n\
+         effective_cache_size = {cache}MB\n\
+         dynamic_shared_memory_type = mmap\n\
+         max_parallel_workers_per_gather = 0\n\
+         synchronous_commit = on\n\
+         wal_buffers = 32MB\n\
+         min_wal_size = 256MB\n\
+         max_wal_size = 4GB\n\
+         checkpoint_timeout = 15min\n\
+         autovacuum_naptime = 20s\n\
+         autovacuum_vacuum_cost_limit = 2000\n\
+         jit = off\n\
+         timezone = 'UTC'\n\
+         log_timezone = 'UTC'\n\
+         logging_collector = on\n\
+         log_filename = 'server-%a.log'\n\
+         log_truncate_on_rotation = on\n\
+         log_rotation_age = 1d\n\
+         log_rotation_size = 0\n\
+         log_min_messages = warning\n\
+         log_min_error_statement = panic\n\
+         log_line_prefix = '%m [%p] %a '\n",
+        cache = memory_mib() / 2,
+    );
+    let path = dir.join("postgresql.conf");
+    let file = OpenOptions::new().append(true).open(&path);
+    let written = file.and_then(|mut f| f.write_all(text.as_bytes()).and_then(|()| f.sync_all()));
+    written.map_err(|e| Error::io(format!("cannot write {}", path.display()), &e))
+}
+
+/// In PostgreSQL's single-user mode: the data are complete before any server runs on them.
+fn create_database(dir: &Path, binaries: &Binaries, account: &Account) -> Result<(), Error> {
+    let mut c = account.command(&binaries.program("postgres"));
+    c.arg("--single").arg("-D").arg(dir).args([
+        "-c",
+        "logging_collector=off",
+        "-c",
+        "log_min_messages=error",
+        "postgres",
+    ]);
+    c.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::piped());
+    let mut run = || -> std::io::Result<(bool, String)> {
+        let mut child = c.spawn()?;
+        if let Some(mut stdin) = child.stdin.take() {
+            writeln!(stdin, "CREATE DATABASE {DATABASE}")?;
+        }
+        let mut said = String::new();
+        if let Some(mut stderr) = child.stderr.take() {
+            stderr.read_to_string(&mut said)?;
+        }
+        Ok((child.wait()?.success(), said))
+    };
+    let (success, said) = run().map_err(|e| Error::io("cannot run postgres", &e))?;
+    if success && !said.contains("ERROR") && !said.contains("FATAL") {
+        return Ok(());
+    }
+    Err(Error::new(format!(
+        "cannot make the database {DATABASE}: {}",
+        said.lines().last().unwrap_or("no reason given")
+    )))
+}
+
+/// The machine's memory in MiB; 1024 where it cannot be told.
+fn memory_mib() -> u64 {
+    let text = fs::read_to_string("/proc/meminfo").unwrap_or_default();
+    let total = text.lines().find_map(|l| l.strip_prefix("MemTotal:"));
+    let kib = total.and_then(|t| t.split_whitespace().next()).and_then(|n| n.parse::<u64>().ok());
+    kib.map_or(1024, |k| k / 1024)
+}

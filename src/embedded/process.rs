@@ -1,0 +1,226 @@
+//! The running server: its pid file, its start and its end.
+
+use super::account::Account;
+use super::binaries::Binaries;
+use super::place::PORT;
+use super::{Error, Place};
+use nix::errno::Errno;
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+use std::fs::{self, OpenOptions};
+use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::net::UnixStream;
+use std::os::unix::process::CommandExt;
+use std::path::Path;
+use std::process::Child;
+use std::time::{Duration, Instant};
+
+/// How long a start may take before it is given up; recovery after a crash replays up to `max_wal_size`.
+const START_WAIT: Duration = Duration::from_secs(600);
+/// After this time the user is told what is going on.
+const START_PATIENCE: Duration = Duration::from_secs(5);
+const POLL: Duration = Duration::from_millis(20);
+
+/// What the server is doing.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum State {
+    /// It takes connections.
+    Running,
+    /// It starts, or recovers from a crash; the process id.
+    Starting(i32),
+    /// It is shutting down; the process id.
+    Stopping(i32),
+    /// There is no server.
+    Stopped,
+}
+
+/// From the pid file, the process table and the socket.
+pub(super) fn state(place: &Place) -> State {
+    let Some((pid, word)) = read_pid_file(place) else { return State::Stopped };
+    if !is_server(pid, place) {
+        return State::Stopped;
+    }
+    match word.as_str() {
+        "ready" | "standby" if UnixStream::connect(place.socket()).is_ok() => State::Running,
+        "stopping" => State::Stopping(pid),
+        _ => State::Starting(pid),
+    }
+}
+
+/// The process id of the server, if there is one.
+pub(super) fn pid(place: &Place) -> Option<i32> {
+    read_pid_file(place).map(|(pid, _)| pid).filter(|pid| is_server(*pid, place))
+}
+
+/// The first line of `postmaster.pid`, and the word on its eighth (empty while the server is young).
+fn read_pid_file(place: &Place) -> Option<(i32, String)> {
+    let text = fs::read_to_string(place.data().join("postmaster.pid")).ok()?;
+    let mut lines = text.lines();
+    let pid = lines.next()?.trim().parse::<i32>().ok().filter(|p| *p > 1)?;
+    Some((pid, lines.nth(6).unwrap_or_default().trim().to_owned()))
+}
+
+/// True if the process lives and works in our data directory: its number may have gone to another one.
+fn is_server(pid: i32, place: &Place) -> bool {
+    if kill(Pid::from_raw(pid), None) == Err(Errno::ESRCH) {
+        return false;
+    }
+    let dir = place.data().canonicalize();
+    match (fs::read_link(format!("/proc/{pid}/cwd")), dir) {
+        (Ok(cwd), Ok(dir)) => cwd == dir,
+        // A zombie has no directory; without the right to look, believe the file.
+        (Err(e), _) => e.kind() == std::io::ErrorKind::PermissionDenied,
+        _ => true,
+    }
+}
+
+/// Waits while a server that somebody else has started or stopped changes its state.
+pub(super) fn wait_for_change(place: &Place) -> Result<(), Error> {
+    let before = state(place);
+    let end = Instant::now() + START_WAIT;
+    while state(place) == before {
+        if Instant::now() > end {
+            return Err(Error::new(format!("the private server hangs while {}", verb(before)))
+                .with_hint(format!("see {}", place.log_dir().display())));
+        }
+        std::thread::sleep(POLL);
+    }
+    Ok(())
+}
+
+fn verb(s: State) -> &'static str {
+    match s {
+        State::Stopping(_) => "stopping",
+        _ => "starting",
+    }
+}
+
+/// Starts the server on its data and waits until it takes connections. To be called under the lock, when no
+/// server runs. The server has a session of its own: no signal of a terminal reaches it.
+pub(super) fn launch(place: &Place, binaries: &Binaries, account: &Account) -> Result<(), Error> {
+    account.make_dir(&place.log_dir())?;
+    account.make_dir(&place.socket_dir())?;
+    account.check_reach(&place.data())?;
+    forget_reused_pid(place);
+    let log = OpenOptions::new()
+        .create(true)
+        .write(true)
+        .truncate(true)
+        .mode(0o600)
+        .open(place.startup_log())
+        .map_err(|e| Error::io(format!("cannot write {}", place.startup_log().display()), &e))?;
+    let both = log.try_clone().map_err(|e| Error::io("cannot share the log", &e))?;
+    let mut c = account.command(&binaries.program("postgres"));
+    c.arg("-D").arg(place.data()).arg("-k").arg(place.socket_dir()).arg("-p").arg(PORT.to_string());
+    c.args(["-c", "listen_addresses=", "-c", "unix_socket_permissions=0700"]);
+    c.arg("-c").arg(format!("log_directory={}", place.log_dir().display()));
+    c.stdout(both).stderr(log);
+    // SAFETY: these calls are async-signal-safe and touch only the child.
+    unsafe {
+        c.pre_exec(|| {
+            libc::setsid();
+            libc::umask(0o077);
+            // The server must not hold a caller's pipes and locks open: they close at exec.
+            libc::syscall(libc::SYS_close_range, 3_u32, u32::MAX, libc::CLOSE_RANGE_CLOEXEC);
+            Ok(())
+        });
+    }
+    let child = c.spawn().map_err(|e| Error::io("cannot run postgres", &e))?;
+    wait_until_ready(place, child)
+}
+
+fn wait_until_ready(place: &Place, mut child: Child) -> Result<(), Error> {
+    let started = Instant::now();
+    let mut told = false;
+    loop {
+        if state(place) == State::Running {
+            // The server outlives us; nobody waits for it.
+            drop(child);
+            return Ok(());
+        }
+        if let Ok(Some(status)) = child.try_wait() {
+            return Err(explain_start(place, &status.to_string()));
+        }
+        if !told && started.elapsed() > START_PATIENCE {
+            told = true;
+            log::warn!("the private server is starting; after a crash it first repairs its data");
+        }
+        if started.elapsed() > START_WAIT {
+            return Err(Error::new("the private server does not get ready").with_hint(format!(
+                "see {} and {}",
+                place.startup_log().display(),
+                place.log_dir().display()
+            )));
+        }
+        std::thread::sleep(POLL);
+    }
+}
+
+/// Why the server ended at once: the last FATAL or PANIC line it wrote.
+fn explain_start(place: &Place, status: &str) -> Error {
+    let lines = log_tail(place, 200);
+    let bad = |l: &&String| l.contains("FATAL:") || l.contains("PANIC:");
+    let why = lines.iter().rfind(bad).map(|l| l.split_once(":  ").map_or(l.as_str(), |(_, said)| said));
+    let error = Error::new(format!("the private server did not start: {}", why.unwrap_or(status)));
+    let all = lines.join("\n");
+    if all.contains("No space left") {
+        error.with_hint("make room on that disk")
+    } else if all.contains("could not lock memory") || all.contains("could not map anonymous shared memory") {
+        error.with_hint(format!("lower shared_buffers in {}", place.data().join("postgresql.conf").display()))
+    } else {
+        error.with_hint(format!("see {} and {}", place.startup_log().display(), place.log_dir().display()))
+    }
+}
+
+/// After a reboot the number in the pid file may belong to any process, which PostgreSQL takes for a server.
+fn forget_reused_pid(place: &Place) {
+    let Some((pid, _)) = read_pid_file(place) else { return };
+    let alive = kill(Pid::from_raw(pid), None) != Err(Errno::ESRCH);
+    if alive && !is_server(pid, place) && !anybody_in(&place.data()) {
+        let _ = fs::remove_file(place.data().join("postmaster.pid"));
+        let _ = fs::remove_file(place.socket().with_extension(format!("{PORT}.lock")));
+    }
+}
+
+/// True if a process (a child of a killed server) still works in the directory.
+fn anybody_in(dir: &Path) -> bool {
+    let Ok(dir) = dir.canonicalize() else { return false };
+    let all = fs::read_dir("/proc").into_iter().flatten().flatten();
+    all.filter_map(|p| fs::read_link(p.path().join("cwd")).ok()).any(|cwd| cwd == dir)
+}
+
+/// Ends all sessions and the server; waits up to `limit`. False if there was none.
+pub(super) fn stop(place: &Place, limit: Duration) -> Result<bool, Error> {
+    let Some(pid) = pid(place) else { return Ok(false) };
+    match kill(Pid::from_raw(pid), Signal::SIGINT) {
+        Ok(()) | Err(Errno::ESRCH) => {}
+        Err(e) => {
+            return Err(Error::new(format!("cannot stop the private server (process {pid}): {}", e.desc())));
+        }
+    }
+    let end = Instant::now() + limit;
+    while is_server(pid, place) {
+        if Instant::now() > end {
+            return Err(Error::new(format!("the private server (process {pid}) is still stopping"))
+                .with_hint(
+                    "it writes its buffers to disk; wait, and look again with: userfilefs server status",
+                ));
+        }
+        std::thread::sleep(POLL);
+    }
+    Ok(true)
+}
+
+/// The last lines of the newest log, after those from before it was open.
+pub(super) fn log_tail(place: &Place, lines: usize) -> Vec<String> {
+    let mut files: Vec<_> =
+        fs::read_dir(place.log_dir()).into_iter().flatten().flatten().map(|e| e.path()).collect();
+    files.sort_by_key(|p| fs::metadata(p).and_then(|m| m.modified()).ok());
+    let newest = files.pop();
+    let mut all = Vec::new();
+    for path in [Some(place.startup_log()), newest].into_iter().flatten() {
+        let text = fs::read(path).unwrap_or_default();
+        all.extend(String::from_utf8_lossy(&text).lines().map(str::to_owned));
+    }
+    all.split_off(all.len().saturating_sub(lines))
+}
