@@ -143,7 +143,7 @@ async fn drain<L: Lifecycle>(
     writer.write_all(format!("busy {}\n", escaped(&served.status_line())).as_bytes()).await?;
     let work = async {
         write_back(dir).await;
-        served.drain(timeout).await
+        served.store(timeout).await
     };
     tokio::pin!(work);
     let lost = loop {
@@ -206,6 +206,17 @@ pub enum Answer {
     Gone,
 }
 
+/// What a daemon says of itself.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Info {
+    /// Its process id, in its own namespace.
+    pub pid: u32,
+    /// Whether it refuses every change itself.
+    pub read_only: bool,
+    /// How much is open and not stored.
+    pub status: String,
+}
+
 /// A client's connection to a daemon. Blocking.
 #[derive(Debug)]
 pub struct Client {
@@ -252,12 +263,23 @@ impl Client {
     }
 
     /// Whether the daemon of this mount refuses every change itself.
-    pub fn read_only(mut self) -> io::Result<bool> {
+    pub fn read_only(self) -> io::Result<bool> {
+        Ok(self.info()?.read_only)
+    }
+
+    /// What the daemon says of itself.
+    pub fn info(mut self) -> io::Result<Info> {
         self.ask("info")?;
+        let mut info = Info::default();
         loop {
             match self.answer()? {
-                Answer::Text(word, value) if word == "read_only" => return Ok(value == "1"),
-                Answer::Text(..) => {}
+                Answer::Text(word, value) => match word.as_str() {
+                    "pid" => info.pid = value.parse().map_err(|_| io::ErrorKind::InvalidData)?,
+                    "read_only" => info.read_only = value == "1",
+                    "status" => info.status = value,
+                    _ => {}
+                },
+                Answer::End => return Ok(info),
                 _ => return Err(io::ErrorKind::InvalidData.into()),
             }
         }

@@ -4,6 +4,7 @@
 //! |---|---|
 //! | `options`, `words`, `value` | the words of `-o` (pure) |
 //! | `source` | the first word of a mount line (pure) |
+//! | `config` | from options to what the layers below are told |
 //! | `helper` | the arguments that mount(8) and umount(8) hand to their helpers (pure) |
 //! | `table` | the kernel's table of mounts |
 //! | `kernel` | mount(2), umount2(2), fusermount3 |
@@ -16,6 +17,7 @@
 
 pub mod adapter;
 pub mod argv;
+pub mod config;
 pub mod control;
 pub mod daemon;
 pub mod helper;

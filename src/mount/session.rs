@@ -33,9 +33,11 @@ const STATUS_EVERY: Duration = Duration::from_secs(10);
 
 /// What a session needs to know of the thing it serves.
 pub trait Lifecycle: Send + Sync + 'static {
-    /// Stores everything that was accepted and is not stored yet, giving up after `timeout`; returns what was lost, a
-    /// name and reason a line. May be called several times, also while requests arrive. Dropping the future stops
+    /// Stores everything that was accepted and is not stored yet, giving up after `timeout`, and goes on serving. Returns
+    /// what was lost, a name and reason a line. May be called at any time and several times. Dropping the future stops
     /// waiting, not storing.
+    fn store(&self, timeout: Duration) -> impl Future<Output = Vec<String>> + Send;
+    /// The same for the last time: further changes are refused.
     fn drain(&self, timeout: Duration) -> impl Future<Output = Vec<String>> + Send;
     /// One line: how many files are open, how many bytes are not yet stored.
     fn status_line(&self) -> String;

@@ -9,12 +9,10 @@ pub enum Source {
     Embedded,
     /// A `postgresql://` URL. May hold a password: never print it, see [`Source::shown`].
     Url(String),
-    /// `userfile://[database.schema.prefix]/sub/dir` on the default server.
+    /// `userfile://[database.schema.prefix]/sub/dir` on the default server, as written.
     Userfile {
-        /// The tables, as written (`$user` not yet expanded); `None` is the user's own.
-        prefix: Option<String>,
-        /// The directory that becomes the root, without slashes at its ends.
-        subdir: String,
+        /// The URI.
+        uri: String,
     },
 }
 
@@ -23,7 +21,7 @@ pub enum Source {
 #[error("cannot mount \"{shown}\": {reason}")]
 pub struct SourceError {
     shown: String,
-    reason: &'static str,
+    reason: String,
 }
 
 impl SourceError {
@@ -38,11 +36,11 @@ impl Source {
     /// path, so the last component of a path counts where the word has no scheme.
     pub fn parse(text: &str) -> Result<Source, SourceError> {
         let text = text.strip_prefix("userfilefs#").unwrap_or(text);
-        if let Some((scheme, rest)) = text.split_once("://") {
+        if let Some((scheme, _)) = text.split_once("://") {
             return match scheme.to_ascii_lowercase().as_str() {
                 "postgresql" | "postgres" | "cockroachdb" => Ok(Source::Url(text.to_string())),
-                "userfile" => userfile(rest),
-                _ => Err(SourceError { shown: redacted(text), reason: "the scheme is not known" }),
+                "userfile" => userfile(text),
+                _ => Err(SourceError { shown: redacted(text), reason: "the scheme is not known".to_string() }),
             };
         }
         let word = if text.starts_with('/') { text.rsplit('/').next().unwrap_or("") } else { text };
@@ -50,7 +48,7 @@ impl Source {
             "" if text.is_empty() => Ok(Source::Default),
             "none" | "default" | "userfilefs" | "userfile" => Ok(Source::Default),
             "embedded" => Ok(Source::Embedded),
-            _ => Err(SourceError { shown: redacted(text), reason: "it is not a source" }),
+            _ => Err(SourceError { shown: redacted(text), reason: "it is not a source".to_string() }),
         }
     }
 
@@ -60,9 +58,7 @@ impl Source {
             Source::Default => "userfilefs".to_string(),
             Source::Embedded => "embedded".to_string(),
             Source::Url(url) => redacted(url),
-            Source::Userfile { prefix, subdir } => {
-                format!("userfile://{}/{subdir}", prefix.as_deref().unwrap_or(""))
-            }
+            Source::Userfile { uri } => redacted(uri),
         }
     }
 }
@@ -77,21 +73,15 @@ fn redacted(url: &str) -> String {
     crate::util::redact::url(url)
 }
 
-fn userfile(rest: &str) -> Result<Source, SourceError> {
-    let (authority, path) = rest.split_once('/').unwrap_or((rest, ""));
-    let wrong = |reason| SourceError { shown: format!("userfile://{rest}"), reason };
-    if authority.contains('@') || path.contains('?') {
-        return Err(wrong("a userfile URI has neither a user nor parameters"));
+/// Checks what can be checked before the user is known, whose name `$user` stands for.
+fn userfile(uri: &str) -> Result<Source, SourceError> {
+    let wrong = |reason: String| SourceError { shown: redacted(uri), reason };
+    let location = crate::chunk::Location::parse_uri(uri, "user").map_err(|e| wrong(e.to_string()))?;
+    let path = location.path.trim_matches('/');
+    if !path.is_empty() && path.split('/').any(|part| matches!(part, "" | "." | "..")) {
+        return Err(wrong("the path is not clean (an empty part, \".\" or \"..\")".to_string()));
     }
-    let path = percent_encoding::percent_decode_str(path)
-        .decode_utf8()
-        .map_err(|_| wrong("the path is not UTF-8"))?;
-    let subdir = path.trim_matches('/').to_string();
-    if !subdir.is_empty() && subdir.split('/').any(|part| matches!(part, "" | "." | "..")) {
-        return Err(wrong("the path is not clean (an empty part, \".\" or \"..\")"));
-    }
-    let prefix = (!authority.is_empty()).then(|| authority.to_string());
-    Ok(Source::Userfile { prefix, subdir })
+    Ok(Source::Userfile { uri: uri.to_string() })
 }
 
 #[cfg(test)]
@@ -128,17 +118,12 @@ mod tests {
 
     #[test]
     fn userfile_uris() {
-        let of = |prefix: Option<&str>, subdir: &str| Source::Userfile {
-            prefix: prefix.map(str::to_string),
-            subdir: subdir.to_string(),
-        };
-        assert_eq!(parse("userfile:///"), of(None, ""));
-        assert_eq!(parse("userfile://"), of(None, ""));
-        assert_eq!(parse("userfile:///a%20b/c/"), of(None, "a b/c"));
-        assert_eq!(
-            parse("userfile://defaultdb.public.userfiles_$user/p"),
-            of(Some("defaultdb.public.userfiles_$user"), "p")
-        );
+        for uri in
+            ["userfile:///", "userfile://", "userfile:///a%20b/c/", "userfile://defaultdb.public.userfiles_$user/p"]
+        {
+            assert_eq!(parse(uri), Source::Userfile { uri: uri.into() });
+            assert_eq!(parse(uri).shown(), uri);
+        }
         for bad in ["userfile:///a/../b", "userfile:///a//b", "userfile://u@d/p", "userfile:///%ff"] {
             assert!(Source::parse(bad).is_err(), "{bad}");
         }
