@@ -44,6 +44,10 @@ macro_rules! commands {
 }
 
 commands! {
+    /// Mount userfile storage as a directory
+    Mount => mount,
+    /// Store what is left, and unmount
+    Umount => umount,
     /// Look at, start or stop the private PostgreSQL of this user
     Server => server,
 }

@@ -7,22 +7,31 @@
 pub mod args;
 pub mod connect;
 pub mod exit;
+pub mod mount;
 pub mod output;
 pub mod server;
 mod surroundings;
+pub mod umount;
 
+use crate::mount::helper::{Role, role};
 use clap::Parser;
 pub use exit::Exit;
-use std::ffi::{OsStr, OsString};
+use std::ffi::OsString;
 use std::io::Write;
-use std::path::Path;
 
 /// Runs the program with these arguments (the first is the program's name).
 pub fn main(argv: Vec<OsString>) -> Exit {
-    let program = argv.first().map(Path::new).and_then(Path::file_name).unwrap_or(OsStr::new("userfilefs"));
-    if let Some(helper) = helper(program) {
-        start_log(0);
-        return finish(helper(argv));
+    let is_command = |word: &str| args::tree().find_subcommand(word).is_some();
+    match role(&argv, is_command) {
+        Role::Command => {}
+        Role::Mount => {
+            start_log(0);
+            return mount::run_helper(&argv);
+        }
+        Role::Umount => {
+            start_log(0);
+            return umount::run_helper(&argv);
+        }
     }
     let cli = match args::Cli::try_parse_from(argv) {
         Ok(cli) => cli,
@@ -36,14 +45,6 @@ pub fn main(argv: Vec<OsString>) -> Exit {
     output::set_quiet(cli.quiet);
     start_log(cli.verbose);
     finish(cli.command.run())
-}
-
-type Helper = fn(Vec<OsString>) -> anyhow::Result<Exit>;
-
-/// Programs that this one becomes by its name: `mount.userfilefs` for mount(8).
-fn helper(program: &OsStr) -> Option<Helper> {
-    const HELPERS: &[(&str, Helper)] = &[];
-    HELPERS.iter().find(|(name, _)| program == *name).map(|(_, run)| *run)
 }
 
 fn finish(outcome: anyhow::Result<Exit>) -> Exit {

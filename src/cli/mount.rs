@@ -180,7 +180,10 @@ pub fn run_helper(argv: &[OsString]) -> Exit {
 }
 
 /// An error with its remedy, where it has one.
-pub(super) fn told(error: impl std::error::Error + Send + Sync + 'static, hint: Option<&str>) -> anyhow::Error {
+pub(super) fn told(
+    error: impl std::error::Error + Send + Sync + 'static,
+    hint: Option<&str>,
+) -> anyhow::Error {
     match hint {
         Some(hint) => output::failure(error.to_string(), hint),
         None => error.into(),
@@ -189,9 +192,13 @@ pub(super) fn told(error: impl std::error::Error + Send + Sync + 'static, hint: 
 
 fn mount(request: &Request) -> Result<Exit, Failure> {
     daemon::open_standard_streams().map_err(|e| Failure::System(e.into()))?;
+    if !request.foreground {
+        daemon::close_inherited().map_err(|e| Failure::System(e.into()))?;
+    }
     complete_environment();
     let options = read_options(request).map_err(Failure::Usage)?;
-    let source = Source::parse(&request.source).map_err(|e| Failure::Usage(told(e.clone(), Some(e.hint()))))?;
+    let source =
+        Source::parse(&request.source).map_err(|e| Failure::Usage(told(e.clone(), Some(e.hint()))))?;
     let dir = kernel::resolve_mount_point(&request.dir).map_err(|error| {
         let error = point::PointError::Unusable { dir: request.dir.clone(), error };
         Failure::Failed(told_point(error))
@@ -218,21 +225,27 @@ fn mount(request: &Request) -> Result<Exit, Failure> {
     if request.foreground || plan.options.foreground {
         return plan.serve(settings, None);
     }
-    match daemon::fork().map_err(|e| Failure::System(anyhow::Error::from(e).context("cannot start the daemon")))? {
+    match daemon::fork()
+        .map_err(|e| Failure::System(anyhow::Error::from(e).context("cannot start the daemon")))?
+    {
         Forked::Child(reporter) => plan.serve(settings, Some(reporter)),
         Forked::Parent(waiter) => match waiter.wait() {
             Start::Ready => {
                 if request.talk {
                     let log = plan.log.as_ref().map(|log| format!("; its log is {}", log.display()));
-                    output::note(format!("mounted {shown} on {}{}", plan.dir.display(), log.unwrap_or_default()));
+                    output::note(format!(
+                        "mounted {shown} on {}{}",
+                        plan.dir.display(),
+                        log.unwrap_or_default()
+                    ));
                 }
                 Ok(Exit::Success)
             }
             // The child has said why.
             Start::Failed(_) => Ok(Exit::MountFailure),
-            Start::Died(how) => {
-                Err(Failure::Failed(anyhow::anyhow!("the daemon died before the directory was served ({how})")))
-            }
+            Start::Died(how) => Err(Failure::Failed(anyhow::anyhow!(
+                "the daemon died before the directory was served ({how})"
+            ))),
         },
     }
 }
@@ -267,10 +280,16 @@ fn read_options(request: &Request) -> anyhow::Result<MountOptions> {
     let mut options = MountOptions::default();
     typed(&mut options)?;
     if let Some(path) = options.config.clone() {
-        let text = read_config(&path)
-            .map_err(|e| output::failure(format!("cannot read {}: {e}", path.display()), "config= names a text file with one mount option a line"))?;
+        let text = read_config(&path).map_err(|e| {
+            output::failure(
+                format!("cannot read {}: {e}", path.display()),
+                "config= names a text file with one mount option a line",
+            )
+        })?;
         options = MountOptions::default();
-        options.parse_config(&text, request.unknown).map_err(|e| told(e).context(format!("{}", path.display())))?;
+        options
+            .parse_config(&text, request.unknown)
+            .map_err(|e| told(e).context(format!("{}", path.display())))?;
         typed(&mut options)?;
     }
     Ok(options)
@@ -285,9 +304,9 @@ fn read_config(path: &Path) -> std::io::Result<String> {
 fn remount(dir: &Path, options: &MountOptions, fake: bool) -> Result<Exit, Failure> {
     let failed = |e: anyhow::Error| Failure::Failed(e);
     let table = table::read().map_err(|e| Failure::System(e.into()))?;
-    let entry = table::at(&table, dir)
-        .filter(|entry| entry.is_fuse())
-        .ok_or_else(|| failed(anyhow::anyhow!("{} is not mounted, so it cannot be remounted", dir.display())))?;
+    let entry = table::at(&table, dir).filter(|entry| entry.is_fuse()).ok_or_else(|| {
+        failed(anyhow::anyhow!("{} is not mounted, so it cannot be remounted", dir.display()))
+    })?;
     let refuses = Client::connect(&entry.dev, entry.user_id()).and_then(Client::read_only);
     if !options.read_only && matches!(refuses, Ok(true)) {
         return Err(failed(output::failure(
@@ -385,7 +404,8 @@ impl Plan {
                 Ok(settings) => return Ok(settings),
                 Err(e) => e,
             };
-            let transient = error.downcast_ref::<crate::sql::Error>().is_some_and(crate::sql::Error::is_transient);
+            let transient =
+                error.downcast_ref::<crate::sql::Error>().is_some_and(crate::sql::Error::is_transient);
             if !transient || started.elapsed() + RETRY_PAUSE > self.options.retry {
                 return Err(error);
             }
@@ -436,7 +456,8 @@ impl Plan {
             }
         };
         let served = Arc::new(Served(fs));
-        let outcome = runtime.block_on(session::supervise(started, Arc::clone(&served), DRAIN_MAX, ready, reopen));
+        let outcome =
+            runtime.block_on(session::supervise(started, Arc::clone(&served), DRAIN_MAX, ready, reopen));
         drop(served);
         runtime.shutdown_background();
         match outcome {
@@ -467,10 +488,11 @@ impl Plan {
     }
 
     async fn filesystem(&self, settings: Settings) -> anyhow::Result<Arc<UserfileFs>> {
-        let place = config::place(&self.source, &self.options, settings.user(), settings.database()).map_err(|e| {
-            let hint = e.hint();
-            told(e, hint)
-        })?;
+        let place = config::place(&self.source, &self.options, settings.user(), settings.database())
+            .map_err(|e| {
+                let hint = e.hint();
+                told(e, hint)
+            })?;
         let settings = settings.with_database(&place.prefix.database);
         let pool = Pool::connect(settings, self.pool.clone()).await?;
         let options = &self.options;

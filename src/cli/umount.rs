@@ -17,7 +17,9 @@ const PROGRESS_EVERY: Duration = Duration::from_secs(5);
 
 /// Store what is left, and unmount.
 #[derive(clap::Args, Debug)]
-#[command(after_help = "Examples:\n  userfilefs umount /mnt/userfile\n  userfilefs umount --timeout 20 /mnt/userfile")]
+#[command(
+    after_help = "Examples:\n  userfilefs umount /mnt/userfile\n  userfilefs umount --timeout 20 /mnt/userfile"
+)]
 pub struct Args {
     /// The directories
     #[arg(value_name = "DIR", required = true)]
@@ -83,12 +85,18 @@ fn one(mut plan: Unmount) -> anyhow::Result<()> {
     };
     match unmount::unmount(&plan, &mut progress) {
         Ok(Unmounted::Clean) => {}
-        Ok(Unmounted::WasDead) => output::note(format!("the daemon of {shown} had died; its remains are taken away")),
+        Ok(Unmounted::WasDead) => {
+            output::note(format!("the daemon of {shown} had died; its remains are taken away"))
+        }
         Ok(Unmounted::Unattended) => {
-            output::warn(format!("{shown} is unmounted, but its daemon did not say whether everything is stored"));
+            output::warn(format!(
+                "{shown} is unmounted, but its daemon did not say whether everything is stored"
+            ));
         }
         Ok(Unmounted::Lingering) => {
-            output::note(format!("{shown} is out of the tree; its daemon ends when nothing uses it any more"));
+            output::note(format!(
+                "{shown} is out of the tree; its daemon ends when nothing uses it any more"
+            ));
         }
         Err(e) => {
             let hint = e.hint();

@@ -344,10 +344,15 @@ impl UserfileFs {
         });
     }
 
-    /// Stores everything that can be stored, and takes no further changes. What is lost, because
-    /// its store failed or it is still open with an unfinished store when `timeout` ends, is named.
+    /// [`UserfileFs::store_all`] for the last time: takes no further changes.
     pub async fn drain(self: &Arc<Self>, timeout: Duration) -> DrainReport {
         self.shutting_down.store(true, Relaxed);
+        self.store_all(timeout).await
+    }
+
+    /// Stores everything that can be stored. What is lost, because its store failed or it is still
+    /// open with an unfinished store when `timeout` ends, is named. Goes on serving meanwhile and after.
+    pub async fn store_all(self: &Arc<Self>, timeout: Duration) -> DrainReport {
         let deadline = Instant::now() + timeout;
         let mut report = DrainReport::default();
         let work = async {

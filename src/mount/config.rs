@@ -19,7 +19,12 @@ pub struct Place {
 
 /// Puts together what the source, `prefix=` and `subdir=` say. `user` and `database` are those of the connection.
 /// `prefix=` is stronger than the source; `subdir=` goes on below the source's path.
-pub fn place(source: &Source, options: &MountOptions, user: &str, database: &str) -> Result<Place, NameError> {
+pub fn place(
+    source: &Source,
+    options: &MountOptions,
+    user: &str,
+    database: &str,
+) -> Result<Place, NameError> {
     let (mut prefix, mut subdir) = match source {
         Source::Userfile { uri, .. } => {
             let location = chunk::Location::parse_uri(uri, user)?;
@@ -31,7 +36,8 @@ pub fn place(source: &Source, options: &MountOptions, user: &str, database: &str
         prefix = Some(qualified(text, user, database)?);
     }
     if !options.subdir.is_empty() {
-        subdir = if subdir.is_empty() { options.subdir.clone() } else { format!("{subdir}/{}", options.subdir) };
+        subdir =
+            if subdir.is_empty() { options.subdir.clone() } else { format!("{subdir}/{}", options.subdir) };
     }
     let subdir = if subdir.is_empty() { subdir } else { format!("/{subdir}") };
     if !subdir.is_empty() {
@@ -104,7 +110,12 @@ mod tests {
         }
         assert!(of("none", "prefix=a.b.c.d").is_err());
         assert!(of("none", "prefix=a..b").is_err());
-        let odd = place(&Source::Default, &MountOptions { prefix: Some("x".into()), ..Default::default() }, "u", "5%$\"é");
+        let odd = place(
+            &Source::Default,
+            &MountOptions { prefix: Some("x".into()), ..Default::default() },
+            "u",
+            "5%$\"é",
+        );
         assert_eq!(odd.expect("place").prefix.database, "5%$\"é");
     }
 }

@@ -49,8 +49,7 @@ pub struct Reporter {
 /// error stays the user's until [`Reporter::ready`].
 ///
 /// Refuses if this process has more than one thread: locks that another thread holds would stay locked in the child.
-/// The child closes every other descriptor, so that no pipe of the shell that started it stays open with it: call
-/// this before anything is opened that the child needs.
+/// The child keeps every other descriptor: see [`close_inherited`].
 pub fn fork() -> io::Result<Forked> {
     if std::fs::read_dir("/proc/self/task")?.count() != 1 {
         return Err(io::Error::other("threads exist already"));
@@ -70,20 +69,20 @@ pub fn fork() -> io::Result<Forked> {
             nix::unistd::dup2_stdin(&null)?;
             nix::unistd::dup2_stdout(&null)?;
             drop(null);
-            close_above_standard(writer.as_raw_fd())?;
             Ok(Forked::Child(Reporter { pipe: File::from(writer) }))
         }
     }
 }
 
-/// Closes every descriptor above the standard streams but `keep`.
-fn close_above_standard(keep: RawFd) -> io::Result<()> {
+/// Closes every descriptor above the standard streams, so that no pipe of the shell that started this process stays open
+/// for as long as the daemon lives. Call it first of all, before anything is opened.
+pub fn close_inherited() -> io::Result<()> {
     let listed = std::fs::read_dir("/proc/self/fd")?;
     let numbers: Vec<RawFd> =
         listed.flatten().filter_map(|fd| fd.file_name().to_str()?.parse().ok()).collect();
-    for number in numbers.into_iter().filter(|number| *number > 2 && *number != keep) {
-        // SAFETY: nothing in this fresh child owns a descriptor beside the pipe (see `fork`); the listing's own one is
-        // closed already, which close(2) answers with a harmless EBADF.
+    for number in numbers.into_iter().filter(|number| *number > 2) {
+        // SAFETY: this process has opened nothing yet, so nothing owns these; the listing's own descriptor is closed
+        // already, which close(2) answers with a harmless EBADF.
         unsafe { libc::close(number) };
     }
     Ok(())

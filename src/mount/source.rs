@@ -40,7 +40,9 @@ impl Source {
             return match scheme.to_ascii_lowercase().as_str() {
                 "postgresql" | "postgres" | "cockroachdb" => Ok(Source::Url(text.to_string())),
                 "userfile" => userfile(text),
-                _ => Err(SourceError { shown: redacted(text), reason: "the scheme is not known".to_string() }),
+                _ => {
+                    Err(SourceError { shown: redacted(text), reason: "the scheme is not known".to_string() })
+                }
             };
         }
         let word = if text.starts_with('/') { text.rsplit('/').next().unwrap_or("") } else { text };
@@ -118,9 +120,12 @@ mod tests {
 
     #[test]
     fn userfile_uris() {
-        for uri in
-            ["userfile:///", "userfile://", "userfile:///a%20b/c/", "userfile://defaultdb.public.userfiles_$user/p"]
-        {
+        for uri in [
+            "userfile:///",
+            "userfile://",
+            "userfile:///a%20b/c/",
+            "userfile://defaultdb.public.userfiles_$user/p",
+        ] {
             assert_eq!(parse(uri), Source::Userfile { uri: uri.into() });
             assert_eq!(parse(uri).shown(), uri);
         }

@@ -144,6 +144,9 @@ pub fn unmount(plan: &Unmount, progress: &mut dyn FnMut(&str)) -> Result<Unmount
         kernel::unmount(&plan.dir, true)?;
         return Ok(Unmounted::Lingering);
     }
+    if !plan.force && (0..BUSY_TRIES).all(|_| is_busy(&plan.dir)) {
+        return Err(busy(plan, entry)?);
+    }
     let started = Instant::now();
     let mut wait = Wait { client: &mut client, started, timeout: plan.timeout, progress, lost: Vec::new() };
     let drained = match wait.request(plan.timeout) {
@@ -253,8 +256,24 @@ fn take_away(plan: &Unmount, entry: &Entry) -> Result<(), UnmountError> {
             Err(e) => return Err(e.into()),
         }
     }
+    Err(busy(plan, entry)?)
+}
+
+/// Whether the kernel would refuse to unmount, asked without unmounting. Programs that only glance at the mount get a
+/// moment to go away. Only root may ask; for others the answer is no.
+fn is_busy(dir: &Path) -> bool {
+    let answer = nix::mount::umount2(dir, MntFlags::MNT_EXPIRE);
+    let busy = answer == Err(nix::Error::EBUSY);
+    if busy {
+        std::thread::sleep(BUSY_PAUSE);
+    }
+    busy
+}
+
+/// Who it is that uses the mount.
+fn busy(plan: &Unmount, entry: &Entry) -> Result<UnmountError, UnmountError> {
     let table = table::read().map_err(UnmountError::Table)?;
-    Err(UnmountError::Busy {
+    Ok(UnmountError::Busy {
         dir: plan.dir.clone(),
         holders: holders::find(&plan.dir, &entry.dev),
         below: table::below(&table, &plan.dir).map(|below| below.dir.clone()).collect(),
