@@ -148,6 +148,7 @@ struct Partition {
     payload: Vec<u8>,
 }
 
+const HANDLE_LEN_MAX: usize = 2 * varint::LEB64_LEN_MAX;
 const SET: [u8; 8] = SET_TRAILER.to_le_bytes();
 const SEPARATOR: [u8; 8] = SEPARATOR_TRAILER.to_le_bytes();
 
@@ -253,10 +254,12 @@ impl Writer {
             self.separator.extend_from_slice(&self.last_key);
         }
         let trailer = if short { SEPARATOR } else { SET };
-        let mut value = Vec::with_capacity(2 * varint::LEB64_LEN_MAX);
+        let mut value = Vec::with_capacity(HANDLE_LEN_MAX);
         handle.encode(&mut value);
         let len = self.separator.len() + trailer.len();
-        if self.index.should_flush(len, value.len(), self.options.index_block_len) {
+        // A handle counts as long as it can be, and a LevelDB file has one level: as Pebble does both.
+        let two_levels = self.options.format != TableFormat::LevelDb;
+        if two_levels && self.index.should_flush(len, HANDLE_LEN_MAX, self.options.index_block_len) {
             self.finish_partition();
         }
         self.index.add(&self.separator, &trailer, &value);
