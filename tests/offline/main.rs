@@ -2,10 +2,20 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+#[global_allocator]
+static ALLOCATOR: support::alloc::Counting = support::alloc::Counting;
+
 mod crypt;
 mod export;
+mod fuzz_crypt;
+mod fuzz_sst;
+mod go_verifier;
 mod kv;
 mod manifest;
 mod show;
+mod sst_data;
 mod sst_fixtures;
+mod sst_goldens;
+mod sst_hostile;
+mod sst_properties;
 mod tidy;

@@ -1,6 +1,7 @@
 //! Shared by the three test binaries; each uses a part of it.
 #![allow(dead_code, reason = "every test binary includes all of support and uses some of it")]
 
+pub mod alloc;
 pub mod cli;
 pub mod database;
 pub mod fixtures;

@@ -4,14 +4,15 @@ use super::file::Iv;
 use super::{Error, TAG_LEN};
 use aes_gcm::aead::{AeadInOut, Nonce, Tag};
 use aes_gcm::{Aes256Gcm, KeyInit};
+use std::sync::Arc;
 
 /// Iterations of PBKDF2-HMAC-SHA256 for a passphrase.
 pub const PBKDF2_ROUNDS: u32 = 64_000;
 
-/// A 32-byte key, ready for use. Prints nothing of itself.
+/// A 32-byte key, ready for use and cheap to clone. Prints nothing of itself.
 #[derive(Clone)]
 pub struct Key {
-    cipher: Aes256Gcm,
+    cipher: Arc<Aes256Gcm>,
 }
 
 impl std::fmt::Debug for Key {
@@ -33,7 +34,7 @@ impl Key {
     }
 
     fn new(bytes: &[u8; 32]) -> Key {
-        Key { cipher: Aes256Gcm::new(bytes.into()) }
+        Key { cipher: Arc::new(Aes256Gcm::new(bytes.into())) }
     }
 
     /// Encrypts in place; returns the tag.

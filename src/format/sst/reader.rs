@@ -99,6 +99,10 @@ impl<R: ReadAt> Reader<R> {
         }
         self.refuse_range_deletions(scratch, &mut block)?;
         if let Some((handle, widths)) = value_widths {
+            if !self.footer.format.has_value_prefix() {
+                let detail = "the table has value blocks, which this version does not know";
+                return Err(Error::new(ErrorKind::Corrupt, self.len - 12, "footer version", detail).into());
+            }
             let mut stored = Vec::new();
             self.read_raw(handle, BLOCK_LEN_MAX, "value index block", scratch, &mut stored)?;
             self.value_index = Some(ValueIndex::decode(handle.offset, &widths, stored)?);
