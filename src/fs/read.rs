@@ -71,7 +71,7 @@ pub struct Loading {
 enum Piece {
     Ready(Slice),
     Zeros(usize),
-    Fetch { id: FileId, size: u64, pending: bool },
+    Fetch { id: FileId, size: u64, len: usize, pending: bool },
 }
 
 impl UserfileFs {
@@ -164,7 +164,7 @@ impl UserfileFs {
             match self.plan_piece(file, pos, len) {
                 Piece::Ready(slice) => return Ok(slice),
                 Piece::Zeros(n) => return Ok(Slice::Own(vec![0; n])),
-                Piece::Fetch { id, size, pending } => {
+                Piece::Fetch { id, size, len, pending } => {
                     let found = self.fetch_piece(handle, file, id, size, pos, len, pending).await;
                     match found {
                         Ok(Some(slice)) => return Ok(slice),
@@ -205,8 +205,8 @@ impl UserfileFs {
 
     fn plan_fetch(&self, st: &node::FileState, index: u64, len: usize) -> Piece {
         match (st.overlay.staged(index), &st.staging, st.base) {
-            (Some(_), Some(staging), _) => Piece::Fetch { id: staging.id(), size: u64::MAX, pending: true },
-            (_, _, Some(base)) => Piece::Fetch { id: base.id, size: base.size, pending: false },
+            (Some(_), Some(staging), _) => Piece::Fetch { id: staging.id(), size: u64::MAX, len, pending: true },
+            (_, _, Some(base)) => Piece::Fetch { id: base.id, size: base.size, len, pending: false },
             _ => Piece::Zeros(len),
         }
     }
