@@ -48,6 +48,20 @@ commands! {
     Mount => mount,
     /// Store what is left, and unmount
     Umount => umount,
+    #[allow(missing_docs)]
+    Upload => upload,
+    #[allow(missing_docs)]
+    #[command(visible_alias = "ls")]
+    List => list,
+    #[allow(missing_docs)]
+    Get => get,
+    #[allow(missing_docs)]
+    #[command(visible_alias = "rm")]
+    Delete => delete,
+    #[allow(missing_docs)]
+    Userfile => userfile,
+    #[allow(missing_docs)]
+    Generate => generate,
     /// Look at, start or stop the private PostgreSQL of this user
     Server => server,
 }

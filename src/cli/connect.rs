@@ -117,10 +117,14 @@ pub fn checked_settings(args: &ConnectionArgs, options: &PoolOptions) -> anyhow:
 
 /// A pool for the settings of the arguments; asks for a password on the terminal if the server wants one.
 pub async fn pool(args: &ConnectionArgs, options: PoolOptions) -> anyhow::Result<Pool> {
-    let settings = settings(args)?;
+    pool_with(settings(args)?, options).await
+}
+
+/// The same for settings that are known.
+pub async fn pool_with(settings: Settings, options: PoolOptions) -> anyhow::Result<Pool> {
     match Pool::connect(settings.clone(), options.clone()).await {
         Ok(pool) => Ok(pool),
-        Err(e) if e.needs_password() && !args.password => {
+        Err(e) if e.needs_password() => {
             let password = ask_password(&settings).map_err(|_| e)?;
             Ok(Pool::connect(settings.with_password(&password), options).await?)
         }

@@ -7,17 +7,20 @@
 pub mod args;
 pub mod connect;
 pub mod exit;
+pub mod generate;
 pub mod mount;
 pub mod output;
 pub mod server;
 mod surroundings;
 pub mod umount;
+pub mod userfile;
 
 use crate::mount::helper::{Role, role};
 use clap::Parser;
 pub use exit::Exit;
 use std::ffi::OsString;
 use std::io::Write;
+use userfile::{delete, get, list, upload};
 
 /// Runs the program with these arguments (the first is the program's name).
 pub fn main(argv: Vec<OsString>) -> Exit {

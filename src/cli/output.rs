@@ -91,6 +91,14 @@ pub fn line(text: impl Display) {
     });
 }
 
+/// A line of any bytes on stdout, at once, for work that goes on even if nobody reads what it says.
+pub fn try_line(bytes: &[u8]) {
+    let line = [bytes, b"\n"].concat();
+    BARS.suspend(|| {
+        let _ = io::stdout().lock().write_all(&line);
+    });
+}
+
 /// A line of talk on stderr, unless `-q`.
 pub fn note(text: impl Display) {
     if !quiet() {

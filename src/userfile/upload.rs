@@ -20,6 +20,10 @@ const DISCARD_TIMEOUT: Duration = Duration::from_secs(5);
 const AHEAD_FILES: usize = 64;
 /// How often the hidden rows of uploads under way are refreshed.
 const HEARTBEAT: Duration = Duration::from_secs(30);
+/// A writer that was not heard of for so long is dead; the mount's default is the same.
+const LEASE: Duration = Duration::from_secs(600);
+/// How long an upload runs before it looks for the remains of others.
+const SWEEP_DELAY: Duration = Duration::from_secs(1);
 
 /// What the options of `upload` ask for.
 #[derive(Clone, Copy, Debug, Default)]
@@ -205,12 +209,14 @@ impl Uploader {
     }
 }
 
-/// Keeps the hidden rows of uploads alive, so that no other client takes them for a dead writer's; never
-/// returns.
-pub async fn keep_alive(table: &FileTable) {
+/// Looks after hidden rows while uploads run: removes those of writers that died, and keeps its own alive, so
+/// that no other client takes them for a dead writer's. Never returns.
+pub async fn housekeeping(table: &FileTable) {
+    // A failure shows in the uploads themselves. Short uploads are over before this begins.
+    tokio::time::sleep(SWEEP_DELAY).await;
+    let _ = table.sweep(LEASE).await;
     loop {
         tokio::time::sleep(HEARTBEAT).await;
-        // A failure shows in the uploads themselves.
         let _ = table.heartbeat().await;
     }
 }

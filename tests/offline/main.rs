@@ -10,6 +10,7 @@ mod export;
 mod fuzz_crypt;
 mod fuzz_sst;
 mod go_verifier;
+mod help;
 mod kv;
 mod manifest;
 mod show;

@@ -8,3 +8,6 @@ mod chunk_files;
 mod chunk_fixture;
 mod chunk_plans;
 mod sql_pool;
+mod userfile;
+mod userfile_transfer;
+mod userfile_trees;

@@ -1,0 +1,182 @@
+//! Large files, many files, and commands that are stopped in the middle.
+
+use crate::support::cli::run;
+use crate::userfile::{Desk, same_trees};
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+use std::fs::File;
+use std::io::Write;
+use std::process::{Child, Stdio};
+use std::time::{Duration, Instant};
+
+const MB: usize = 1 << 20;
+
+/// A file that looks random, so that nothing can cheat by compressing or repeating.
+fn large(path: &std::path::Path, megabytes: usize) {
+    let mut file = File::create(path).expect("a file");
+    let mut state = 0x9e37_79b9_7f4a_7c15u64;
+    let mut block = vec![0u8; MB];
+    for _ in 0..megabytes {
+        for word in block.chunks_exact_mut(8) {
+            state ^= state << 13;
+            state ^= state >> 7;
+            state ^= state << 17;
+            word.copy_from_slice(&state.to_le_bytes());
+        }
+        file.write_all(&block).expect("writes");
+    }
+}
+
+/// Peak resident memory of a running process in MiB.
+fn peak(child: &Child) -> Option<u64> {
+    let text = std::fs::read_to_string(format!("/proc/{}/status", child.id())).ok()?;
+    let line = text.lines().find(|l| l.starts_with("VmHWM:"))?;
+    line.split_whitespace().nth(1)?.parse::<u64>().ok().map(|kib| kib / 1024)
+}
+
+/// Runs to the end; returns the highest memory seen.
+fn watched(mut child: Child) -> u64 {
+    let mut most = 0;
+    loop {
+        most = most.max(peak(&child).unwrap_or(0));
+        if let Some(status) = child.try_wait().expect("state") {
+            assert!(status.success(), "{status}");
+            return most;
+        }
+        std::thread::sleep(Duration::from_millis(5));
+    }
+}
+
+#[test]
+fn a_large_file_takes_little_memory() {
+    let Some(desk) = Desk::new() else { return };
+    large(&desk.path("big"), 300);
+    let start = |args: &[&str]| desk.command(args).stdout(Stdio::null()).spawn().expect("runs");
+    let up = watched(start(&["upload", "big"]));
+    let down = watched(start(&["get", "big", "back"]));
+    let same = run(std::process::Command::new("cmp").arg(desk.path("big")).arg(desk.path("back")));
+    assert!(same.success(), "{}", same.stdout());
+    println!("peak memory: upload {up} MiB, get {down} MiB");
+    assert!(up < 160, "upload took {up} MiB");
+    assert!(down < 160, "get took {down} MiB");
+    desk.tables().assert_contract(4 * MB);
+}
+
+#[test]
+fn two_thousand_small_files() {
+    let Some(desk) = Desk::new() else { return };
+    for i in 0..2000 {
+        desk.write(&format!("many/{}/{i}", i % 20), format!("file {i}\n").repeat(i % 50));
+    }
+    let begun = Instant::now();
+    let done = desk.run(&["upload", "-r", "many", "--jobs", "8"]);
+    assert!(done.success(), "{}", done.stderr());
+    println!("upload of 2000 files: {:?}", begun.elapsed());
+    assert_eq!(done.stdout().lines().count(), 4001);
+    let begun = Instant::now();
+    let done = desk.run(&["get", "many", "back", "--jobs", "8"]);
+    assert!(done.success(), "{}", done.stderr());
+    println!("get of 2000 files: {:?}", begun.elapsed());
+    same_trees(&desk.path("many"), &desk.path("back/many"));
+    // In order, although eight run at a time.
+    let names: Vec<String> = done.stdout().lines().map(str::to_owned).collect();
+    let listed = desk.run(&["list"]).stdout();
+    let order: Vec<String> = listed.lines().map(|n| format!("downloaded {n} to back/{n} ")).collect();
+    assert!(names.iter().zip(&order).all(|(line, start)| line.starts_with(start.as_str())));
+    desk.tables().assert_contract(4 * MB);
+    let done = desk.run(&["delete", "many", "--jobs", "8"]);
+    assert_eq!(done.stdout().lines().count(), 2000);
+    desk.ok(&["list"], "");
+}
+
+/// Waits until something is on its way to the server.
+fn until_uploading(desk: &Desk, child: &mut Child) {
+    let end = Instant::now() + Duration::from_secs(30);
+    while desk.tables().hidden().is_empty() {
+        assert!(child.try_wait().expect("state").is_none(), "it ended before it could be stopped");
+        assert!(Instant::now() < end, "nothing is being uploaded");
+        std::thread::sleep(Duration::from_millis(5));
+    }
+}
+
+#[test]
+fn killed_in_the_middle_then_carried_on() {
+    let Some(desk) = Desk::new() else { return };
+    for name in ["1-first", "3-last"] {
+        desk.write(&format!("copy/{name}"), name);
+    }
+    large(&desk.path("copy/2-big"), 200);
+    let args = ["upload", "-r", "copy", "--skip-existing", "--jobs", "2"];
+    let mut child = desk.command(&args).stdout(Stdio::null()).stderr(Stdio::null()).spawn().expect("runs");
+    until_uploading(&desk, &mut child);
+    child.kill().expect("kill -9");
+    child.wait().expect("ends");
+    // Whole files or nothing.
+    let listed = desk.run(&["list"]).stdout();
+    assert!(!listed.contains("2-big"), "{listed}");
+    let done = desk.run(&args);
+    assert!(done.success(), "{}", done.stderr());
+    let done = desk.run(&["get", "copy", "back"]);
+    assert!(done.success(), "{}", done.stderr());
+    same_trees(&desk.path("copy"), &desk.path("back/copy"));
+    desk.ok(&["list"], "copy/1-first\ncopy/2-big\ncopy/3-last\n");
+}
+
+#[test]
+fn interrupted_uploads_leave_nothing() {
+    let Some(desk) = Desk::new() else { return };
+    large(&desk.path("big"), 200);
+    for signal in [Signal::SIGINT, Signal::SIGTERM] {
+        let mut child = desk.command(&["upload", "big"]).stderr(Stdio::piped()).spawn().expect("runs");
+        until_uploading(&desk, &mut child);
+        kill(Pid::from_raw(child.id().cast_signed()), signal).expect("kill");
+        let done = child.wait_with_output().expect("ends");
+        let stderr = String::from_utf8_lossy(&done.stderr).into_owned();
+        assert_eq!(done.status.code(), Some(3), "{stderr}");
+        assert!(stderr.contains("ERROR: interrupted\n"), "{stderr}");
+        let tables = desk.tables();
+        assert_eq!((tables.names(), tables.hidden()), (vec![], vec![]));
+        assert!(tables.db.query(&format!("SELECT 1 FROM {}", tables.payload), &[]).is_empty());
+    }
+}
+
+#[test]
+fn interrupted_downloads_leave_nothing() {
+    let Some(desk) = Desk::new() else { return };
+    large(&desk.path("big"), 300);
+    assert!(desk.run(&["upload", "big"]).success());
+    std::fs::create_dir(desk.path("out")).expect("mkdir");
+    let mut child = desk
+        .command(&["get", "big", "out"])
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()
+        .expect("runs");
+    let end = Instant::now() + Duration::from_secs(30);
+    while std::fs::read_dir(desk.path("out")).expect("ls").count() == 0 {
+        assert!(Instant::now() < end && child.try_wait().expect("state").is_none());
+        std::thread::sleep(Duration::from_millis(2));
+    }
+    kill(Pid::from_raw(child.id().cast_signed()), Signal::SIGINT).expect("kill");
+    assert_eq!(child.wait().expect("ends").code(), Some(3));
+    assert_eq!(std::fs::read_dir(desk.path("out")).expect("ls").count(), 0);
+}
+
+/// A source that grows or shrinks while it is read is stored with the size of what was read.
+#[test]
+fn a_source_that_changes_while_it_is_read() {
+    let Some(desk) = Desk::new() else { return };
+    large(&desk.path("log"), 120);
+    let mut child = desk.command(&["upload", "log"]).stderr(Stdio::piped()).spawn().expect("runs");
+    until_uploading(&desk, &mut child);
+    let mut file = File::options().append(true).open(desk.path("log")).expect("open");
+    file.write_all(&vec![b'x'; 6 * MB + 1]).expect("grow");
+    let done = child.wait_with_output().expect("ends");
+    assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
+    let tables = desk.tables();
+    tables.assert_contract(4 * MB);
+    let stored = tables.read("/log").expect("stored").len();
+    let grown = stored != 120 * MB;
+    assert!(!grown || stored == 126 * MB + 1, "{stored}");
+    assert_eq!(grown, String::from_utf8_lossy(&done.stderr).contains("changed while it was read"));
+}
