@@ -4,9 +4,11 @@ mod support;
 
 mod chunk_bench;
 mod chunk_dirs;
+mod chunk_faults;
 mod chunk_files;
 mod chunk_fixture;
 mod chunk_plans;
+mod chunk_races;
 mod sql_pool;
 mod userfile;
 mod userfile_transfer;
