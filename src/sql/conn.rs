@@ -1,5 +1,6 @@
 //! A checked-out connection: prepared statements, bounded waits, transactions in one round trip.
 
+use super::ghost::Session;
 use super::pool::{Durability, Inner, Lane};
 use super::txn::{Txn, pipelined};
 use super::{Error, ErrorClass, Params};
@@ -44,6 +45,7 @@ pub(super) struct Link {
     ended: Arc<Mutex<Option<Error>>>,
     statements: Mutex<LruCache<Box<str>, Statement>>,
     pub(super) deferred: bool,
+    pub(super) session: Option<Session>,
     /// A wait was given up, or a transaction left open: nobody may use this connection again.
     spoilt: AtomicBool,
 }
@@ -55,13 +57,14 @@ pub(super) struct Driver {
 }
 
 impl Driver {
-    pub(super) fn finish(self, client: Client, deferred: bool) -> Link {
+    pub(super) fn finish(self, client: Client, deferred: bool, session: Option<Session>) -> Link {
         Link {
             client,
             task: self.task,
             ended: self.ended,
             statements: Mutex::new(LruCache::new(STATEMENTS_MAX)),
             deferred,
+            session,
             spoilt: AtomicBool::new(false),
         }
     }

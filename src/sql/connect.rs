@@ -4,8 +4,7 @@ use super::config::{Host, Settings, SslMode, describe_host};
 use super::conn::Link;
 use super::dialect::Dialect;
 use super::error::io_kind;
-use super::tls;
-use super::{Error, ErrorClass};
+use super::{Error, ErrorClass, ghost, tls};
 use std::error::Error as StdError;
 use std::io::ErrorKind;
 use std::time::Duration;
@@ -118,8 +117,11 @@ async fn open_mode(
         Some(known) => known.clone(),
         None => ask(&client).await?,
     };
-    set_session(&client, &dialect, o).await?;
-    Ok((link.finish(client, o.deferred), dialect))
+    let (set, session) =
+        futures_util::future::join(set_session(&client, &dialect, o), ghost::session(&client, &dialect))
+            .await;
+    set?;
+    Ok((link.finish(client, o.deferred, session), dialect))
 }
 
 fn config(o: &Opening<'_>, host: &Host, port: u16, mode: PgSslMode) -> Config {

@@ -17,6 +17,7 @@ mod connect;
 mod dialect;
 mod error;
 pub mod files;
+mod ghost;
 mod params;
 mod pool;
 mod retry;

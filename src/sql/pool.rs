@@ -2,6 +2,7 @@
 
 use super::conn::{Conn, Link, seconds};
 use super::connect::{Opening, open};
+use super::ghost::{self, GHOSTS_MAX, Session};
 use super::{Dialect, Error, ErrorClass, Retry, Settings};
 use parking_lot::Mutex;
 use std::sync::Arc;
@@ -79,6 +80,8 @@ pub(super) struct Inner {
     /// Open connections that nobody uses: durable ones, and those of the upload lane.
     idle: Mutex<[Vec<(Link, Instant)>; 2]>,
     lanes: [Arc<Semaphore>; 3],
+    /// Sessions whose connection was given up.
+    ghosts: Mutex<Vec<Session>>,
     down: AtomicBool,
 }
 
@@ -86,6 +89,11 @@ impl Inner {
     /// A connection comes back: kept if it can be used again.
     pub(super) fn give_back(&self, link: Link) {
         if !link.usable() {
+            let mut ghosts = self.ghosts.lock();
+            ghosts.extend(link.session.clone());
+            if ghosts.len() > GHOSTS_MAX {
+                ghosts.remove(0);
+            }
             return;
         }
         let now = Instant::now();
@@ -135,8 +143,8 @@ impl Pool {
         })
         .await?;
         let idle = Mutex::new([vec![(link, Instant::now())], Vec::new()]);
-        let down = AtomicBool::new(false);
-        Ok(Pool(Arc::new(Inner { settings, options, dialect, idle, lanes, down })))
+        let (down, ghosts) = (AtomicBool::new(false), Mutex::new(Vec::new()));
+        Ok(Pool(Arc::new(Inner { settings, options, dialect, idle, lanes, ghosts, down })))
     }
 
     /// What the server is.
@@ -179,6 +187,11 @@ impl Pool {
             Some(link) => link,
             None => self.open(deferred, deadline).await?,
         };
+        let ghosts = std::mem::take(&mut *self.0.ghosts.lock());
+        for ghost in &ghosts {
+            // A cancelled caller leaves the rest to the server's own timeouts.
+            ghost::end(&link.client, ghost).await;
+        }
         Ok(Conn::new(link, self.0.clone(), lane, deadline, permit))
     }
 

@@ -285,10 +285,7 @@ fn the_map_is_complete() {
         .map(|e| e.file_name().to_string_lossy().into_owned())
         .collect();
     for folder in &folders {
-        assert!(
-            map.contains(&format!("{folder}`] |")),
-            "src/lib.rs does not say what {folder} is for"
-        );
+        assert!(map.contains(&format!("{folder}`] |")), "src/lib.rs does not say what {folder} is for");
         assert!(map.contains(&format!("pub mod {folder};")), "{folder} is no module");
     }
     let layers: BTreeSet<String> = LAYERS.iter().map(|(name, _)| (*name).to_owned()).collect();
