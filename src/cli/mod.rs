@@ -28,7 +28,7 @@ pub fn main(argv: Vec<OsString>) -> Exit {
     match role(&argv, is_command) {
         Role::Command => {}
         Role::Mount => {
-            start_log(0);
+            start_log(mount::helper_verbosity(&argv));
             return mount::run_helper(&argv);
         }
         Role::Umount => {
@@ -46,7 +46,11 @@ pub fn main(argv: Vec<OsString>) -> Exit {
         }
     };
     output::set_quiet(cli.quiet);
-    start_log(cli.verbose);
+    let verbose = match &cli.command {
+        args::Command::Mount(mount) => cli.verbose.max(mount.verbosity()),
+        _ => cli.verbose,
+    };
+    start_log(verbose);
     finish(cli.command.run())
 }
 
@@ -69,7 +73,8 @@ pub fn runtime() -> anyhow::Result<tokio::runtime::Runtime> {
 /// client's own messages hold whole parameters (file contents), so they come only when asked for by name.
 fn start_log(verbose: u8) {
     let level = match verbose {
-        0 => "warn",
+        // The life of a mount is worth a few lines in its log.
+        0 => "warn,userfilefs::mount::session=info",
         1 => "info",
         2 => "debug",
         _ => "trace",
@@ -81,6 +86,9 @@ fn start_log(verbose: u8) {
     if verbose == 0 && std::env::var_os("USERFILEFS_LOG").is_none() {
         builder.format(|out, record| {
             let level = record.level().as_str().to_ascii_lowercase();
+            if output::log_times() {
+                return writeln!(out, "{} {level}: {}", out.timestamp_seconds(), record.args());
+            }
             writeln!(out, "userfilefs: {level}: {}", record.args())
         });
     }

@@ -27,6 +27,8 @@ const DRAIN_MAX: Duration = Duration::from_secs(240);
 const RETRY_PAUSE: Duration = Duration::from_secs(1);
 /// Search path where mount(8) has left none.
 const PATH_DEFAULT: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+/// As many `-v`s as `-o debug` stands for.
+const DEBUG_VERBOSITY: u8 = 2;
 /// A chunk length for tests, in bytes.
 const CHUNK_LEN_VARIABLE: &str = "USERFILEFS_TEST_CHUNK_LEN";
 
@@ -61,6 +63,7 @@ Mount options (-o, separated by commas; a backslash makes a comma literal):
   certs_dir=DIR           certificates, as cockroach has them
   log=FILE                where the daemon's messages go
   fstype=, fsname=        the type and the source that the kernel shows
+  debug                   log every request
   noexec, nosymfollow, dirsync, nonempty, remount, foreground
 Words that only concern fstab and mount(8) are ignored: _netdev, nofail, noauto, user, x-*, and so on.
 
@@ -91,6 +94,26 @@ pub struct Args {
 
     #[command(flatten)]
     connection: ConnectionArgs,
+}
+
+impl Args {
+    /// `-o debug`, as a number of `-v`s.
+    pub fn verbosity(&self) -> u8 {
+        verbosity(&self.options)
+    }
+}
+
+/// The same for mount(8)'s helper, with the whole argument vector.
+pub fn helper_verbosity(argv: &[OsString]) -> u8 {
+    let args = helper::mount_args(argv.get(1..).unwrap_or_default());
+    args.map_or(0, |args| verbosity(&args.options))
+}
+
+fn verbosity(words: &[String]) -> u8 {
+    let mut options = MountOptions::default();
+    // What is wrong with the words is said later.
+    let known = words.iter().all(|list| options.parse(list, Unknown::Ignore).is_ok());
+    if known && options.debug { DEBUG_VERBOSITY } else { 0 }
 }
 
 /// A failure, by what mount(8) distinguishes.
@@ -331,6 +354,7 @@ fn list() -> anyhow::Result<Exit> {
         let status = match Client::connect(&entry.dev, entry.user_id()).and_then(Client::info) {
             Ok(info) => format!("pid {}, {}", info.pid, info.status),
             Err(e) if e.kind() == std::io::ErrorKind::ConnectionRefused => "no daemon answers".to_string(),
+            Err(e) if e.kind() == std::io::ErrorKind::PermissionDenied => "another user's".to_string(),
             Err(e) => e.to_string(),
         };
         let rights = if entry.is_read_only() { "ro" } else { "rw" };
@@ -470,6 +494,7 @@ impl Plan {
 
     /// Tells the parent; the log takes over from the terminal.
     fn ready(&self, reporter: Reporter) {
+        output::set_log_times(true);
         let opened = match &self.log {
             Some(path) => daemon::open_log(path).map_err(|e| {
                 output::warn(format!("cannot write the log {}: {e}", path.display()));

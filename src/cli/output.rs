@@ -10,6 +10,7 @@ use std::sync::LazyLock;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 static QUIET: AtomicBool = AtomicBool::new(false);
+static LOG_TIMES: AtomicBool = AtomicBool::new(false);
 
 /// Progress bars go here; shown on a terminal only, and out of the way of every line printed.
 static BARS: LazyLock<MultiProgress> = LazyLock::new(|| {
@@ -29,6 +30,16 @@ pub fn set_quiet(on: bool) {
 /// True if notes are left out.
 pub fn quiet() -> bool {
     QUIET.load(Ordering::Relaxed)
+}
+
+/// Log lines begin with the time: they go to a file.
+pub fn set_log_times(on: bool) {
+    LOG_TIMES.store(on, Ordering::Relaxed);
+}
+
+/// True if log lines begin with the time.
+pub fn log_times() -> bool {
+    LOG_TIMES.load(Ordering::Relaxed)
 }
 
 /// Where commands add their progress bars.

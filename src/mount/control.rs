@@ -280,6 +280,7 @@ impl Client {
                     _ => {}
                 },
                 Answer::End => return Ok(info),
+                Answer::Failed(_) => return Err(io::ErrorKind::PermissionDenied.into()),
                 _ => return Err(io::ErrorKind::InvalidData.into()),
             }
         }

@@ -93,6 +93,9 @@ impl KernelError {
             KernelError::Fusermount(text) if text.contains("user_allow_other") => {
                 Some("put the line user_allow_other into /etc/fuse.conf, or leave out allow_other")
             }
+            KernelError::Fusermount(text) if text.contains("/dev/fuse: Permission denied") => {
+                Some("make /dev/fuse readable and writable for everybody (chmod 666), as distributions do")
+            }
             _ => None,
         }
     }
@@ -226,15 +229,19 @@ impl KernelMount {
             Ok(fd) => Ok(fd),
             Err(e) => {
                 let text = String::from_utf8_lossy(&output.stderr);
-                let text = text.trim().trim_start_matches("fusermount3: ");
-                Err(KernelError::Fusermount(if text.is_empty() {
-                    format!("fusermount3 failed: {e}")
-                } else {
-                    format!("fusermount3: {text}")
+                Err(KernelError::Fusermount(match said(&text) {
+                    "" => format!("fusermount3 failed: {e}"),
+                    text => format!("fusermount3: {text}"),
                 }))
             }
         }
     }
+}
+
+/// What fusermount3 said, without its name in front.
+fn said(text: &str) -> &str {
+    let text = text.trim();
+    text.split_once("fusermount3: ").map_or(text, |(_, rest)| rest)
 }
 
 /// A copy of `fd` whose number is above the standard streams'.
@@ -300,14 +307,14 @@ fn unmount_by_helper(dir: &Path, lazy: bool) -> Result<(), KernelError> {
     if output.status.success() {
         return Ok(());
     }
-    let text = String::from_utf8_lossy(&output.stderr).trim().to_string();
+    let text = String::from_utf8_lossy(&output.stderr);
     if text.contains("busy") {
         return Err(KernelError::Umount {
             dir: dir.to_path_buf(),
             error: io::Error::from_raw_os_error(libc::EBUSY),
         });
     }
-    Err(KernelError::Fusermount(text))
+    Err(KernelError::Fusermount(format!("fusermount3: {}", said(&text))))
 }
 
 /// Switches a mount between read-only and read-write; every other flag stays as [`KernelMount::flags`] has it.

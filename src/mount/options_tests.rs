@@ -21,7 +21,8 @@ fn nothing_is_the_default() {
 fn what_mount_passes_on_is_ignored() {
     let fstab = "_netdev,nofail,noauto,user,owner,suid,dev,relatime,x-systemd.automount,\
                  x-systemd.mount-timeout=30,comment=a b,uhelper=hal,helper=x,users,strictatime,nosuid,nodev,\
-                 subtype=userfilefs,X-mount.mkdir=0755,user=bob,loud,group,diratime";
+                 subtype=userfilefs,X-mount.mkdir=0755,user=bob,loud,group,diratime,user_id=0,\
+                 group_id=0,max_read=1048576,rootmode=40000,fd=4";
     assert_eq!(good(fstab), MountOptions::default());
 }
 

@@ -196,6 +196,7 @@ pub async fn supervise<L: Lifecycle>(
     let (ending, ended_watch) = watch::channel(None);
     let listener = control::serve(&session.dev, session.dir.clone(), Arc::clone(&served), ended_watch);
     ready();
+    log::info!("serving {}", session.dir.display());
     notify::ready(&served.status_line());
     let mut watchdog = tokio::time::interval(notify::watchdog_period().unwrap_or(STATUS_EVERY));
     let mut status = tokio::time::interval(STATUS_EVERY);
@@ -223,6 +224,9 @@ pub async fn supervise<L: Lifecycle>(
     }
     if let Some(failure) = &outcome.failure {
         log::error!("{failure}");
+    }
+    if outcome.is_clean() {
+        log::info!("{} is unmounted and everything is stored", session.dir.display());
     }
     let _ = ending.send(Some(outcome.clone()));
     // Give the clients' tasks a moment to pass the last lines on.

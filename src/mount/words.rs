@@ -1,7 +1,7 @@
 //! Which words `-o` knows, which it ignores, and which known word a wrong one is nearest to. Pure.
 
 /// Words of fstab, mount(8), systemd and other FUSE programs that mean nothing here, or that the kernel
-/// and mount(8) handle without us. They are accepted in silence, so that a line that works for another
+/// and mount(8) handle without us (at a remount mount(8) passes on all that the kernel shows). They are accepted in silence, so that a line that works for another
 /// filesystem works for this one.
 pub(super) const IGNORED: &[&str] = &[
     "_netdev",
@@ -11,12 +11,15 @@ pub(super) const IGNORED: &[&str] = &[
     "auto_cache",
     "big_writes",
     "bg",
+    "blksize",
     "comment",
     "defaults",
     "dev",
     "diratime",
+    "fd",
     "fg",
     "group",
+    "group_id",
     "hard_remove",
     "helper",
     "intr",
@@ -26,6 +29,7 @@ pub(super) const IGNORED: &[&str] = &[
     "lazytime",
     "loud",
     "mand",
+    "max_read",
     "no_remote_lock",
     "noauto",
     "nodiratime",
@@ -44,6 +48,7 @@ pub(super) const IGNORED: &[&str] = &[
     "nointr",
     "owner",
     "relatime",
+    "rootmode",
     "seclabel",
     "silent",
     "strictatime",
@@ -52,6 +57,7 @@ pub(super) const IGNORED: &[&str] = &[
     "uhelper",
     "use_ino",
     "user",
+    "user_id",
     "users",
     "exec",
     "symfollow",
