@@ -74,6 +74,7 @@ pub fn runtime() -> anyhow::Result<tokio::runtime::Runtime> {
 fn start_log(verbose: u8) {
     let level = match verbose {
         // The life of a mount is worth a few lines in its log.
+        0 if output::quiet() => "warn",
         0 => "warn,userfilefs::mount::session=info",
         1 => "info",
         2 => "debug",

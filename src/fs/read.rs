@@ -205,7 +205,9 @@ impl UserfileFs {
 
     fn plan_fetch(&self, st: &node::FileState, index: u64, len: usize) -> Piece {
         match (st.overlay.staged(index), &st.staging, st.base) {
-            (Some(_), Some(staging), _) => Piece::Fetch { id: staging.id(), size: u64::MAX, len, pending: true },
+            (Some(_), Some(staging), _) => {
+                Piece::Fetch { id: staging.id(), size: u64::MAX, len, pending: true }
+            }
             (_, _, Some(base)) => Piece::Fetch { id: base.id, size: base.size, len, pending: false },
             _ => Piece::Zeros(len),
         }

@@ -10,6 +10,7 @@ mod fixtures;
 mod model;
 mod outside;
 mod semantics;
+mod session;
 mod tools;
 
 /// A fresh mount with these options; leaves the test (after a loud skip) where the machine cannot mount.
