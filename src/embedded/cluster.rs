@@ -3,10 +3,12 @@
 use super::account::Account;
 use super::binaries::Binaries;
 use super::{DATABASE, Error, Place, USER};
-use std::fs::{self, OpenOptions};
+use std::fs::{self, File, OpenOptions};
 use std::io::{Read, Write};
+use std::os::fd::AsRawFd;
+use std::os::unix::process::CommandExt;
 use std::path::Path;
-use std::process::Stdio;
+use std::process::{Command, Stdio};
 
 /// Shared buffers: this part of the memory, within these limits in MiB.
 const BUFFERS_PART: u64 = 8;
@@ -32,8 +34,9 @@ pub(super) fn version(place: &Place) -> Result<Option<String>, Error> {
 }
 
 /// Makes the cluster aside, with its database, and gives it its name when it is complete. To be called under
-/// the lock. What an earlier, killed attempt has left is removed.
-pub(super) fn make(place: &Place, binaries: &Binaries, account: &Account) -> Result<(), Error> {
+/// `lock`, which the programs it runs share: if we are killed, nobody else starts before they have ended too.
+/// What an earlier, killed attempt has left is removed.
+pub(super) fn make(place: &Place, binaries: &Binaries, account: &Account, lock: &File) -> Result<(), Error> {
     let new = place.data_in_the_making();
     match fs::remove_dir_all(&new) {
         Err(e) if e.kind() != std::io::ErrorKind::NotFound => {
@@ -44,16 +47,32 @@ pub(super) fn make(place: &Place, binaries: &Binaries, account: &Account) -> Res
     account.make_dir(&new)?;
     account.check_reach(&new)?;
     log::info!("making the private PostgreSQL {} in {}", binaries.major, place.data().display());
-    initdb(&new, binaries, account)?;
+    initdb(&new, binaries, account, lock)?;
     configure(&new)?;
-    create_database(&new, binaries, account)?;
+    create_database(&new, binaries, account, lock)?;
     let failed = |e: std::io::Error| Error::io(format!("cannot name {}", place.data().display()), &e);
     fs::rename(&new, place.data()).map_err(failed)?;
-    fs::File::open(place.home()).and_then(|d| d.sync_all()).map_err(failed)
+    File::open(place.home()).and_then(|d| d.sync_all()).map_err(failed)
 }
 
-fn initdb(dir: &Path, binaries: &Binaries, account: &Account) -> Result<(), Error> {
+/// Lets a program inherit the lock.
+fn share(c: &mut Command, lock: &File) {
+    let fd = lock.as_raw_fd();
+    // SAFETY: fcntl is async-signal-safe; the descriptor is open in the child, a copy of this process.
+    unsafe {
+        c.pre_exec(move || {
+            if libc::fcntl(fd, libc::F_SETFD, 0) == -1 {
+                Err(std::io::Error::last_os_error())
+            } else {
+                Ok(())
+            }
+        });
+    }
+}
+
+fn initdb(dir: &Path, binaries: &Binaries, account: &Account, lock: &File) -> Result<(), Error> {
     let mut c = account.command(&binaries.program("initdb"));
+    share(&mut c, lock);
     c.args(["--encoding=UTF8", "--locale=C", "--auth=trust", "--data-checksums", "-U", USER, "-D"]).arg(dir);
     let out = c.output().map_err(|e| Error::io("cannot run initdb", &e))?;
     if out.status.success() {
@@ -106,8 +125,9 @@ fn configure(dir: &Path) -> Result<(), Error> {
 }
 
 /// In PostgreSQL's single-user mode: the data are complete before any server runs on them.
-fn create_database(dir: &Path, binaries: &Binaries, account: &Account) -> Result<(), Error> {
+fn create_database(dir: &Path, binaries: &Binaries, account: &Account, lock: &File) -> Result<(), Error> {
     let mut c = account.command(&binaries.program("postgres"));
+    share(&mut c, lock);
     c.arg("--single").arg("-D").arg(dir).args([
         "-c",
         "logging_collector=off",

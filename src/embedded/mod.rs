@@ -80,7 +80,7 @@ pub fn start(place: &Place) -> Result<Settings, Error> {
         return settings(place);
     }
     place.make()?;
-    let _lock = place.lock()?;
+    let lock = place.lock()?;
     // Others may have done it while we waited.
     loop {
         match process::state(place) {
@@ -93,7 +93,7 @@ pub fn start(place: &Place) -> Result<Settings, Error> {
     let binaries = Binaries::find(version.as_deref())?;
     let account = Account::choose(place)?;
     if version.is_none() {
-        cluster::make(place, &binaries, &account)?;
+        cluster::make(place, &binaries, &account, &lock)?;
     }
     process::launch(place, &binaries, &account)?;
     settings(place)

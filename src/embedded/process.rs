@@ -19,6 +19,8 @@ use std::time::{Duration, Instant};
 const START_WAIT: Duration = Duration::from_secs(600);
 /// After this time the user is told what is going on.
 const START_PATIENCE: Duration = Duration::from_secs(5);
+/// How long a server that was in the way may take to get ready.
+const OTHER_WAIT: Duration = Duration::from_secs(30);
 const POLL: Duration = Duration::from_millis(20);
 
 /// What the server is doing.
@@ -139,7 +141,11 @@ fn wait_until_ready(place: &Place, mut child: Child) -> Result<(), Error> {
             return Ok(());
         }
         if let Ok(Some(status)) = child.try_wait() {
-            return Err(explain_start(place, &status.to_string()));
+            // A command that was killed at this point may have left a server that starts beside ours.
+            let other = log_tail(place, 20).iter().any(|l| l.contains("lock file") && l.contains("FATAL"));
+            if !other || started.elapsed() > OTHER_WAIT {
+                return Err(explain_start(place, &status.to_string()));
+            }
         }
         if !told && started.elapsed() > START_PATIENCE {
             told = true;

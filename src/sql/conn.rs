@@ -337,9 +337,14 @@ impl Conn {
         Txn::new(self, super::txn::begin_text(self, durability))
     }
 
-    /// A read-only transaction that sees one state of the database from its first statement on.
+    /// A read-only transaction that sees one state of the database from its first statement on. It may stay
+    /// idle as long as it likes; other transactions are ended by the server after 20 s without a statement.
     pub fn begin_snapshot(&self) -> Txn<'_> {
-        Txn::new(self, "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY".to_owned())
+        let begin = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY";
+        let patient = "SET LOCAL idle_in_transaction_session_timeout = 0";
+        let text =
+            if self.dialect().is_cockroach() { begin.to_owned() } else { format!("{begin}; {patient}") };
+        Txn::new(self, text)
     }
 }
 

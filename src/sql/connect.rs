@@ -173,23 +173,38 @@ async fn scalar(client: &Client, sql: &str) -> Result<String, Error> {
     value.ok_or_else(|| Error::new(ErrorClass::Other, format!("no answer to {sql}")))
 }
 
+/// Settings of each PostgreSQL session. A transaction whose client has vanished must not hold its locks for
+/// long; the server looks for such clients itself.
+const SESSION: &[(&str, &str)] = &[
+    ("client_min_messages", "warning"),
+    ("standard_conforming_strings", "on"),
+    ("jit", "off"),
+    ("idle_in_transaction_session_timeout", "20s"),
+    ("tcp_keepalives_idle", "15"),
+    ("tcp_keepalives_interval", "5"),
+    ("tcp_keepalives_count", "3"),
+];
+
+/// Lookups by key are never better served otherwise, whatever the statistics (often none yet) say.
+const KEY_LOOKUPS: &[(&str, &str)] = &[
+    ("enable_hashjoin", "off"),
+    ("enable_mergejoin", "off"),
+    ("enable_sort", "off"),
+    ("enable_bitmapscan", "off"),
+];
+
 async fn set_session(client: &Client, d: &Dialect, o: &Opening<'_>) -> Result<(), Error> {
     let failed = |e: tokio_postgres::Error| Error::from_pg(&e).context("cannot set up the session");
     if d.is_cockroach() {
         return client.batch_execute("SET TIME ZONE 'UTC'").await.map_err(failed);
     }
     let commit = if o.deferred { "off" } else { d.durable_commit() };
-    // Lookups by key are never better served otherwise, whatever the statistics (often none yet) say.
-    let plans = if o.key_lookups {
-        "; SET enable_hashjoin = off; SET enable_mergejoin = off; SET enable_sort = off; \
-         SET enable_bitmapscan = off"
-    } else {
-        ""
-    };
-    let settings = format!(
-        "SET TIME ZONE 'UTC'; SET client_min_messages = 'warning'; SET standard_conforming_strings = on; \
-         SET jit = off; SET idle_in_transaction_session_timeout = '120s'; SET synchronous_commit = {commit}{plans}"
-    );
+    let mut settings = format!("SET TIME ZONE 'UTC'; SET synchronous_commit = {commit}");
+    let plans = if o.key_lookups { KEY_LOOKUPS } else { &[] };
+    let given = o.settings.options.as_deref().unwrap_or_default();
+    for (name, value) in SESSION.iter().chain(plans).filter(|(name, _)| !given.contains(name)) {
+        settings.push_str(&format!("; SET {name} = '{value}'"));
+    }
     let main = client.batch_execute(&settings);
     // Ends the work of a client that is gone; not every platform has it.
     let check = async {

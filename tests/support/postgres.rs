@@ -127,8 +127,19 @@ impl Server {
         Some(server)
     }
 
-    fn data(&self) -> PathBuf {
+    /// The data directory.
+    pub fn data(&self) -> PathBuf {
         self.root.join("data")
+    }
+
+    /// The directory of everything that belongs to this server.
+    pub fn root(&self) -> &Path {
+        &self.root
+    }
+
+    /// Removes its files; for a server that lives in a static.
+    pub fn remove(&self) {
+        let _ = std::fs::remove_dir_all(&self.root);
     }
 
     /// Where the server's log is.

@@ -18,6 +18,8 @@ pub enum Fault {
     CutAfter,
     /// It arrives and then this connection is silent in both directions.
     Silence,
+    /// The same, but the server hears of it when the client gives up and closes the connection.
+    Unanswered,
 }
 
 #[derive(Default)]
@@ -172,6 +174,16 @@ fn forward_answers(state: &State, mut from: TcpStream, mut to: TcpStream, silent
     }
 }
 
+/// True if the other side has closed the connection, whatever is still to be read.
+fn hung_up(socket: &TcpStream) -> bool {
+    let events = libc::POLLRDHUP;
+    let mut fd = libc::pollfd { fd: std::os::fd::AsRawFd::as_raw_fd(socket), events, revents: 0 };
+    // SAFETY: one valid descriptor, no waiting.
+    unsafe {
+        libc::poll(&mut fd, 1, 0) > 0 && fd.revents & (libc::POLLRDHUP | libc::POLLHUP | libc::POLLERR) != 0
+    }
+}
+
 /// Reads one message; the first of a connection has no type byte.
 fn message(from: &mut TcpStream, first: bool) -> std::io::Result<Vec<u8>> {
     let head = if first { 4 } else { 5 };
@@ -214,6 +226,12 @@ fn forward_requests(state: &State, mut from: TcpStream, mut to: TcpStream, silen
             silent.store(true, Ordering::SeqCst);
         }
         if to.write_all(&bytes).is_err() {
+            return;
+        }
+        if fault == Some(Fault::Unanswered) {
+            while !hung_up(&from) && silent.load(Ordering::SeqCst) && !state.closed.load(Ordering::SeqCst) {
+                std::thread::sleep(Duration::from_millis(2));
+            }
             return;
         }
         if fault == Some(Fault::CutAfter) {
