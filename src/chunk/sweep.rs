@@ -132,6 +132,23 @@ impl FileTable {
         })
     }
 
+    /// Removes the file with this id whatever its name is, also one that is not UTF-8. False: there was none. It is out
+    /// of sight at once; chunks go in slices, and what an error or a cancelled call leaves is removed by the next
+    /// sweep.
+    pub async fn remove_by_id(&self, id: FileId) -> Result<bool, Error> {
+        self.check_writable()?;
+        let claim = format!("UPDATE {} SET filename = $2 WHERE file_id = $1", self.inner.tables.files);
+        let trash = format!("{}{id}", trash_prefix());
+        let claimed: u64 = retrying!(self, "remove a file by its id", |retry| {
+            let conn = retry.conn(Lane::Upload).await?;
+            Ok(conn.execute(&claim, &[&id.0, &trash]).await?)
+        })?;
+        if claimed > 0 {
+            self.remove_rows(id).await?;
+        }
+        Ok(claimed > 0)
+    }
+
     /// Removes a file of this mount that was hidden because it was still open ([`super::Old::Keep`]), or one that was
     /// being written. Nothing happens if it does not stand at its hidden name. Chunks go in slices, so this takes as
     /// long as the file is large; what an error or a cancelled call leaves is removed by the next sweep.

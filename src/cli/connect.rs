@@ -37,6 +37,10 @@ pub struct ConnectionArgs {
     #[arg(long, num_args = 0..=1, default_missing_value = "true", require_equals = true, value_name = "BOOL")]
     pub insecure: Option<bool>,
 
+    /// Accepted for the sake of documented command lines; `-vv` says more
+    #[arg(long, hide = true)]
+    pub echo_sql: bool,
+
     /// Ask for the password first (it is asked for anyway where the server wants one)
     #[arg(long)]
     pub password: bool,

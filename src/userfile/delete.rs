@@ -1,7 +1,7 @@
 //! Deleting stored files, and the directories that they leave behind.
 
+use super::Error;
 use super::pattern::Selector;
-use super::{Error, address::lossy};
 use crate::chunk::{FileRow, FileTable, Old, PathKind};
 use std::collections::HashSet;
 
@@ -9,9 +9,11 @@ use std::collections::HashSet;
 /// gone already.
 pub async fn file(table: &FileTable, row: &FileRow) -> Result<bool, Error> {
     let size_hint = u64::try_from(row.size).unwrap_or(0);
-    let name = std::str::from_utf8(&row.name)
-        .map_err(|_| Error::Arg(super::address::ArgError::NotUtf8(lossy(&row.name))))?;
-    Ok(table.remove(name, Old::Delete { size_hint }, None).await?)
+    match std::str::from_utf8(&row.name) {
+        Ok(name) => Ok(table.remove(name, Old::Delete { size_hint }, None).await?),
+        // No statement can name it.
+        Err(_) => Ok(table.remove_by_id(row.id).await?),
+    }
 }
 
 /// Removes what a mount keeps beside the files of a deleted tree: rows of empty directories and of symbolic

@@ -1,12 +1,13 @@
 //! Fetching one stored file into one local file.
 
+use super::partial::Partial;
 use super::upload::blocking;
 use super::{Budget, Cancel, Error, Meter};
 use crate::chunk::{ChunkData, FileRow, FileTable, layout};
 use futures_util::stream::{self, StreamExt};
 use std::fs::File;
 use std::io::{self, Write};
-use std::os::unix::fs::{DirBuilderExt, FileTypeExt};
+use std::os::unix::fs::FileTypeExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -79,38 +80,11 @@ impl Downloader {
         if self.options.dry_run {
             return Ok(Fetched::Planned);
         }
-        let (dir, path) = (parent(to), to.to_owned());
-        let partial = blocking(move || {
-            std::fs::DirBuilder::new()
-                .recursive(true)
-                .mode(0o700)
-                .create(&dir)
-                .map_err(Error::os("mkdir", &dir))?;
-            // Mode 0600, exclusively created, removed when dropped.
-            tempfile::Builder::new()
-                .prefix(".userfilefs-")
-                .tempfile_in(&dir)
-                .map_err(Error::os("open", &path))
-        })
-        .await?;
-        let (file, partial) = partial.into_parts();
+        let path = to.to_owned();
+        let (file, partial) = blocking(move || Partial::create(&path)).await?;
         let (file, size) = self.fetch(row, file, to).await?;
-        let (overwrite, path) = (self.options.overwrite, to.to_owned());
-        blocking(move || {
-            drop(file);
-            let done = if overwrite {
-                partial.persist(&path).map_err(|e| e.error)
-            } else {
-                partial.persist_noclobber(&path).map_err(|e| e.error)
-            };
-            done.map_err(|e| match e.kind() {
-                io::ErrorKind::AlreadyExists => {
-                    Error::LocalExists { path: path.display().to_string(), sizes: None }
-                }
-                _ => Error::os("rename", &path)(e),
-            })
-        })
-        .await?;
+        let overwrite = self.options.overwrite;
+        blocking(move || partial.finish(&file, overwrite)).await?;
         self.meter.add_file();
         Ok(Fetched::Stored(size))
     }
@@ -320,11 +294,4 @@ impl Out {
 
 fn damaged(row: &FileRow, offset: u64, what: &str) -> Error {
     Error::Damaged { name: super::address::lossy(&row.name), offset, what: what.to_owned() }
-}
-
-fn parent(path: &Path) -> PathBuf {
-    match path.parent() {
-        Some(dir) if !dir.as_os_str().is_empty() => dir.to_owned(),
-        _ => PathBuf::from("."),
-    }
 }

@@ -10,6 +10,7 @@
 //! | [`control`] | cancellation, progress counters, the memory budget | |
 //! | [`matching`] | the rows that an argument means, page by page | |
 //! | [`source`] | local files and standard input as chunks; walking a tree | |
+//! | [`partial`] | a local file that has no name until it is complete | |
 //! | [`upload`], [`get`], [`delete`] | one file, or one row, at a time over [`crate::chunk::FileTable`] | |
 //!
 //! Nothing here prints or knows the command line: [`crate::cli`] does that.
@@ -22,6 +23,7 @@ pub mod get;
 pub mod lines;
 pub mod matching;
 pub mod order;
+pub mod partial;
 pub mod pattern;
 pub mod place;
 pub mod source;

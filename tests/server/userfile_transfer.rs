@@ -59,7 +59,17 @@ fn a_large_file_takes_little_memory() {
     println!("peak memory: upload {up} MiB, get {down} MiB");
     assert!(up < 160, "upload took {up} MiB");
     assert!(down < 160, "get took {down} MiB");
-    desk.tables().assert_contract(4 * MB);
+    let tables = desk.tables();
+    tables.assert_contract(4 * MB);
+    // Replaced and deleted contents are gone when the command ends.
+    desk.write("big2", vec![1u8; 9 * MB]);
+    desk.uploads(&["big2", "big", "--overwrite"], "/big");
+    assert_eq!(tables.read("/big").map(|d| d.len()), Some(9 * MB));
+    assert!(tables.hidden().is_empty());
+    desk.uploads(&["big", "again"], "/again");
+    desk.ok(&["delete", "big", "again"], "successfully deleted big\nsuccessfully deleted again\n");
+    assert!(tables.hidden().is_empty(), "{:?}", tables.hidden());
+    assert!(tables.db.query(&format!("SELECT 1 FROM {}", tables.payload), &[]).is_empty());
 }
 
 #[test]
@@ -153,7 +163,13 @@ fn interrupted_downloads_leave_nothing() {
         .spawn()
         .expect("runs");
     let end = Instant::now() + Duration::from_secs(30);
-    while std::fs::read_dir(desk.path("out")).expect("ls").count() == 0 {
+    // The file has no name yet, but it is open.
+    let out = std::fs::canonicalize(desk.path("out")).expect("canonical");
+    let is_open = |child: &Child| {
+        let open = std::fs::read_dir(format!("/proc/{}/fd", child.id())).into_iter().flatten().flatten();
+        open.filter_map(|fd| std::fs::read_link(fd.path()).ok()).any(|file| file.starts_with(&out))
+    };
+    while !is_open(&child) {
         assert!(Instant::now() < end && child.try_wait().expect("state").is_none());
         std::thread::sleep(Duration::from_millis(2));
     }

@@ -4,6 +4,9 @@ use crate::support::cli::run;
 use crate::userfile::{Desk, same_trees};
 use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
 use std::process::{Command, Stdio};
+use userfilefs::chunk::{Attrs, FileId, FileTable, PathKind, PathRow, TableOptions, TablePrefix};
+use userfilefs::sql::{Pool, PoolOptions, Settings};
+use userfilefs::util::clock::Micros;
 
 const TREE: [&str; 5] = ["d1/d11/d111/d1111/f4", "d1/d11/f2", "d1/d11/f3", "d1/f1", "d2/d21/f5"];
 
@@ -303,4 +306,79 @@ fn list_forms() {
     );
     desk.ok(&["list", "--json", "nothing"], "[]\n");
     assert_eq!(std::fs::metadata(desk.path("small.txt")).expect("stat").size(), 15);
+}
+
+/// CockroachDB can hold names that are not UTF-8, which no statement can name; PostgreSQL cannot, so here any name
+/// stands for one.
+#[test]
+fn files_are_removed_by_their_id() {
+    let Some(desk) = Desk::new() else { return };
+    desk.uploads(&["small.txt", "one"], "/one");
+    desk.write("big", vec![1; 5 << 20]);
+    desk.uploads(&["big", "two"], "/two");
+    let tables = desk.tables();
+    let (id, other) =
+        (FileId(tables.file_id("/two").expect("id")), FileId(tables.file_id("/one").expect("id")));
+    let runtime = tokio::runtime::Runtime::new().expect("runtime");
+    runtime.block_on(async {
+        let table = open(&desk).await;
+        assert!(table.remove_by_id(id).await.expect("removed"));
+        assert!(!table.remove_by_id(id).await.expect("gone"));
+        let row = table.lookup("/one").await.expect("lookup").file.expect("a row");
+        assert_eq!(row.id, other);
+    });
+    assert_eq!(tables.names(), ["/one"]);
+    assert!(tables.hidden().is_empty());
+    assert_eq!(tables.db.query(&format!("SELECT 1 FROM {}", tables.payload), &[]).len(), 1);
+}
+
+async fn open(desk: &Desk) -> FileTable {
+    let settings = Settings::parse(&desk.url).expect("settings");
+    let pool = Pool::connect(settings, PoolOptions::default()).await.expect("pool");
+    let prefix = TablePrefix::default_for("root").in_database(&desk.database);
+    FileTable::open(pool, prefix, TableOptions::default()).await.expect("table")
+}
+
+/// What a mount keeps beside the files of a directory goes when the directory is deleted.
+#[test]
+fn directories_and_links_go_with_their_files() {
+    let Some(desk) = Desk::new() else { return };
+    for name in ["d/a", "d/sub/b", "e/a"] {
+        desk.uploads(&["small.txt", name], &format!("/{name}"));
+    }
+    let runtime = tokio::runtime::Runtime::new().expect("runtime");
+    runtime.block_on(async {
+        let table = open(&desk).await;
+        let link = || PathKind::Symlink { target: b"a".to_vec() };
+        for (path, kind) in [
+            ("/d", PathKind::Dir),
+            ("/d/sub", PathKind::Dir),
+            ("/d/sub/empty", PathKind::Dir),
+            ("/d/link", link()),
+            ("/d2", PathKind::Dir),
+            ("/e", PathKind::Dir),
+            ("/e/empty", PathKind::Dir),
+            ("/link", link()),
+        ] {
+            let row = PathRow { path: path.into(), kind, attrs: Attrs::default(), mtime: Micros(0) };
+            table.put_path(&row, false).await.expect("a row");
+        }
+    });
+    let tables = desk.tables();
+    let left = || -> Vec<String> {
+        let sql = format!("SELECT dir || '|' || name FROM {} ORDER BY 1", tables.attrs());
+        tables.db.query(&sql, &[]).iter().map(|row| row.get(0)).collect()
+    };
+    assert_eq!(left().len(), 8);
+    desk.ok(&["delete", "d"], "successfully deleted d/a\nsuccessfully deleted d/sub/b\n");
+    assert_eq!(left(), ["/e|empty", "/|d2", "/|e", "/|link"]);
+    // An empty directory, a link: found, although no file is.
+    desk.ok(&["delete", "d2"], "");
+    desk.ok(&["delete", "link"], "");
+    desk.fails(&["delete", "d2"], &["ERROR: no files matched"]);
+    // A pattern means files.
+    desk.ok(&["delete", "e/*"], "successfully deleted e/a\n");
+    assert_eq!(left(), ["/e|empty", "/|e"]);
+    desk.ok(&["delete", "/"], "");
+    assert!(left().is_empty());
 }

@@ -33,7 +33,9 @@ async fn command(args: &Args, cancel: Cancel) -> Result<(), Failure> {
     if selectors.iter().any(Selector::is_all) && !args.yes && !args.work.dry_run {
         confirm(table, &session.prefix).await?;
     }
-    let mut count = files(args, table, &selectors, &cancel).await?;
+    let done = files(args, table, &selectors, &cancel).await;
+    session.settle().await;
+    let mut count = done?;
     if !args.work.dry_run {
         for selector in &selectors {
             count += delete::leftovers(table, selector).await?;

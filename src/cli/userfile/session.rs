@@ -19,6 +19,15 @@ pub(super) struct Session {
     pub(super) prefix: TablePrefix,
 }
 
+impl Session {
+    /// Waits until large files that were deleted or replaced are removed, which goes on in the background.
+    pub(super) async fn settle(&self) {
+        if let Some(table) = &self.table {
+            table.idle().await;
+        }
+    }
+}
+
 /// What a command needs of the tables.
 #[derive(Clone, Copy)]
 pub(super) struct Need {

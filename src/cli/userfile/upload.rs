@@ -58,9 +58,11 @@ async fn one(args: &Args, source: Source, to: place::Destination, cancel: Cancel
     let _progress = Progress::start(&meter);
     let work = Work::new(args, &session, &meter, cancel);
     let done = tokio::select! {
-        done = work.file(&source, &to.path) => done?,
+        done = work.file(&source, &to.path) => done,
         () = work.housekeeping() => return Ok(()),
     };
+    session.settle().await;
+    let done = done?;
     print_done(&session, &source, &to.path, &done);
     Ok(())
 }
@@ -136,6 +138,7 @@ async fn whole_tree(
         () = copying => {}
         () = work.housekeeping() => {}
     }
+    session.settle().await;
     drop(progress);
     if let Some(failure) = failure {
         return Err(failure);
