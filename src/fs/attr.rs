@@ -117,7 +117,7 @@ impl UserfileFs {
                     gid: st.meta.attrs.gid.unwrap_or(self.cfg.gid),
                     mtime: st.meta.mtime,
                     ctime: st.ctime,
-                    atime: st.meta.mtime,
+                    atime: st.atime.unwrap_or(st.meta.mtime),
                     nlink: 1,
                 }
             }
@@ -246,6 +246,9 @@ impl UserfileFs {
                     apply_owner(&mut st.meta.attrs, &set);
                     if let Some(time) = set.mtime {
                         st.meta.mtime = self.time(time);
+                    }
+                    if let Some(time) = set.atime {
+                        st.atime = Some(self.time(time));
                     }
                     st.ctime = self.now();
                     let meta = st.meta.clone();

@@ -174,14 +174,7 @@ impl UserfileFs {
                 Pending::File(file) => {
                     let ino = file.ino;
                     if let Err(e) = self.store(&file).await {
-                        let writers = file.st.lock().writers;
-                        if !all {
-                            log::warn!("inode {}: a put-off store failed: {e}", file.ino);
-                        }
-                        if writers == 0 && !e.is_expected() && !all {
-                            // Tried again at the next tick; the pool has already waited for its time.
-                            continue;
-                        }
+                        self.put_off_failed(&file, &e).await;
                         failures.push((file, e));
                     }
                     self.tree.lock().evict(ino);
@@ -195,6 +188,23 @@ impl UserfileFs {
             }
         }
         failures
+    }
+
+    /// Nobody waits for the answer of a put-off store: what can still be told, is.
+    async fn put_off_failed(self: &Arc<Self>, file: &Arc<FileNode>, error: &FsError) {
+        let (dirty, writers) = {
+            let st = file.st.lock();
+            (st.dirty, st.writers)
+        };
+        match (dirty, writers) {
+            (true, 0) => self.give_up(file, error).await,
+            (true, _) => drop(file.st.lock().failed.get_or_insert_with(|| error.clone())),
+            (false, _) => {
+                let path = self.tree.lock().path(file.ino).unwrap_or_default();
+                log::warn!("{path}: its attributes could not be stored: {error}");
+                file.st.lock().attr_dirty = false;
+            }
+        }
     }
 
     /// Whether a file's close may leave its store to a batch.

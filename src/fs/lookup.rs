@@ -239,6 +239,7 @@ impl UserfileFs {
                     meta: meta.clone(),
                     fetched: Instant::now(),
                     ctime: meta.mtime,
+                    atime: None,
                 }),
             })),
         });

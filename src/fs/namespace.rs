@@ -102,14 +102,17 @@ impl UserfileFs {
         owner: Owner,
         flags: i32,
     ) -> Option<Result<(Stat, Opened)>> {
-        let known = match self.dir(parent) {
-            Ok(dir) => {
-                let listed = dir.st.lock().listing.as_ref().is_some_and(|l| l.entries.contains_key(name));
-                listed || self.tree.lock().child(parent, name).is_some()
-            }
-            Err(_) => false,
-        };
+        let known = self.is_known(parent, name);
         (!known).then(|| self.create_new(parent, name, mode, owner, flags))
+    }
+
+    /// Whether the name exists as far as memory knows. The kernel has looked it up just before.
+    fn is_known(&self, parent: u64, name: &str) -> bool {
+        let listed = self.dir(parent).is_ok_and(|dir| {
+            let st = dir.st.lock();
+            st.listing.as_ref().is_some_and(|l| l.entries.contains_key(name))
+        });
+        listed || self.tree.lock().child(parent, name).is_some()
     }
 
     fn create_new(
@@ -144,7 +147,7 @@ impl UserfileFs {
     /// mknod(2) of a regular file: created and stored.
     pub async fn mknod(self: &Arc<Self>, parent: u64, name: &str, mode: u32, owner: Owner) -> Result<Stat> {
         let dir = self.parent_for_new(parent, name)?;
-        if self.existing(parent, name).await?.is_some() {
+        if self.is_known(parent, name) && self.existing(parent, name).await?.is_some() {
             return Err(FsError::Exists);
         }
         let attrs = self.new_attrs(&dir, mode, owner, false);
@@ -158,7 +161,7 @@ impl UserfileFs {
     /// Makes a directory; it is in the companion table when this returns.
     pub async fn mkdir(&self, parent: u64, name: &str, mode: u32, owner: Owner) -> Result<Stat> {
         let dir = self.parent_for_new(parent, name)?;
-        if self.existing(parent, name).await?.is_some() {
+        if self.is_known(parent, name) && self.existing(parent, name).await?.is_some() {
             return Err(FsError::Exists);
         }
         let attrs = self.new_attrs(&dir, mode, owner, true);
@@ -198,7 +201,7 @@ impl UserfileFs {
         if target.len() > LINK_TARGET_BYTES_MAX {
             return Err(FsError::NameTooLong);
         }
-        if self.existing(parent, name).await?.is_some() {
+        if self.is_known(parent, name) && self.existing(parent, name).await?.is_some() {
             return Err(FsError::Exists);
         }
         let mut attrs = self.new_attrs(&dir, 0o777, owner, false);

@@ -377,6 +377,9 @@ impl DirState {
     /// Takes over what the tables say now.
     pub fn refresh(&mut self, meta: &DirMeta) {
         self.fetched = Instant::now();
+        if self.attr_dirty {
+            return;
+        }
         self.written_down = meta.row.is_some();
         if let Some((attrs, mtime)) = &meta.row {
             self.attrs = attrs.clone();
@@ -400,4 +403,6 @@ pub struct LinkState {
     pub fetched: Instant,
     /// Last change of anything.
     pub ctime: Micros,
+    /// Last access, where somebody set it.
+    pub atime: Option<Micros>,
 }
