@@ -71,7 +71,7 @@ async fn copy_in(client: &Client, file: &str) -> Outcome<f64> {
         sink.feed(data.slice_ref(chunk)).await?;
     }
     sink.send(Bytes::from_static(b"\xff\xff")).await?;
-    sink.finish().await?;
+    sink.as_mut().finish().await?;
     client.batch_execute("COMMIT").await?;
     Ok(start.elapsed().as_secs_f64())
 }
