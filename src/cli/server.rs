@@ -2,7 +2,6 @@
 
 use super::{Exit, output, runtime};
 use crate::embedded::{self, Place, State};
-use crate::sql::{Lane, Pool, PoolOptions};
 use std::time::Duration;
 
 /// How long `stop` waits for the server to write everything.
@@ -83,31 +82,11 @@ fn status(place: &Place) -> anyhow::Result<Exit> {
         return Ok(Exit::Failure);
     }
     output::line(format!("url:         {}", url(&embedded::settings(place)?)));
-    let (facts, users) = runtime()?.block_on(ask(place))?;
-    output::line(format!("version:     {}", facts.0));
-    output::line(format!("size:        {}", facts.1));
-    output::line(format!("connections: {}", summary(&users)));
+    let usage = runtime()?.block_on(embedded::usage(place))?;
+    output::line(format!("version:     {}", usage.version));
+    output::line(format!("size:        {}", usage.size));
+    output::line(format!("connections: {}", summary(&usage.sessions)));
     Ok(Exit::Success)
-}
-
-type Facts = (String, String);
-
-/// Version and size, and the programs that are connected.
-async fn ask(place: &Place) -> anyhow::Result<(Facts, Vec<String>)> {
-    let options = PoolOptions { application_name: "userfilefs server".to_owned(), ..PoolOptions::default() };
-    let pool = Pool::connect(embedded::settings(place)?, options).await?;
-    let conn = pool.conn(Lane::Meta, None).await?;
-    let size = "SELECT current_setting('server_version'), pg_size_pretty(sum(pg_database_size(oid))) FROM pg_database";
-    let row = conn.query_opt(size, &[]).await?;
-    let facts = match row {
-        Some(row) => (row.try_get(0)?, row.try_get(1)?),
-        None => (String::new(), String::new()),
-    };
-    let users = "SELECT coalesce(nullif(application_name, ''), 'unnamed') FROM pg_stat_activity \
-                 WHERE backend_type = 'client backend' AND pid <> pg_backend_pid() ORDER BY 1";
-    let rows = conn.query(users, &[]).await?;
-    let users: Result<Vec<String>, _> = rows.iter().map(|r| r.try_get(0)).collect();
-    Ok((facts, users?))
 }
 
 /// `3 (userfilefs mount: 2, psql: 1)`
@@ -125,17 +104,17 @@ fn summary(users: &[String]) -> String {
 
 fn stop(place: &Place, force: bool) -> anyhow::Result<Exit> {
     if embedded::state(place) == State::Running {
-        match runtime()?.block_on(ask(place)) {
-            Ok((_, users)) if users.is_empty() => {}
-            Ok((_, users)) if force => output::warn(format!("ending {} connections", summary(&users))),
-            Ok((_, users)) => {
+        match runtime()?.block_on(embedded::usage(place)) {
+            Ok(usage) if usage.sessions.is_empty() => {}
+            Ok(usage) if force => output::warn(format!("ending {} connections", summary(&usage.sessions))),
+            Ok(usage) => {
                 return Err(output::failure(
-                    format!("the server is in use: {}", summary(&users)),
+                    format!("the server is in use: {}", summary(&usage.sessions)),
                     "unmount and end those programs first, or use --force",
                 ));
             }
-            Err(e) if force => output::warn(format!("cannot tell who uses it: {e:#}")),
-            Err(e) => return Err(e),
+            Err(e) if force => output::warn(format!("cannot tell who uses it: {e}")),
+            Err(e) => return Err(e.into()),
         }
     }
     let said = if embedded::stop(place, STOP_WAIT)? { "stopped" } else { "not running" };

@@ -12,12 +12,14 @@
 //! | `account` | who runs the server: PostgreSQL refuses root |
 //! | `cluster` | making the data |
 //! | `process` | starting, watching and stopping the server |
+//! | `usage` | who is connected |
 
 mod account;
 mod binaries;
 mod cluster;
 pub mod place;
 mod process;
+mod usage;
 
 use crate::sql::{ConnectParams, Settings};
 use account::Account;
@@ -25,6 +27,7 @@ use binaries::Binaries;
 pub use place::Place;
 pub use process::State;
 use std::time::Duration;
+pub use usage::{Usage, usage};
 
 /// The superuser of the private server, as on CockroachDB.
 pub const USER: &str = "root";
