@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use crate::chunk::{AttrsMode, Create, FileTable, TableOptions};
 use crate::cli::connect::{self, ConnectionArgs};
 use crate::cli::{Exit, output};
+use crate::embedded;
 use crate::fs::{Config, UserfileFs};
 use crate::mount::adapter::Adapter;
 use crate::mount::control::Client;
@@ -19,7 +20,7 @@ use crate::mount::session::{self, Lifecycle};
 use crate::mount::source::Source;
 use crate::mount::value::Owner;
 use crate::mount::{argv, config, kernel, point, table};
-use crate::sql::{Pool, PoolOptions, Settings};
+use crate::sql::{Host, Pool, PoolOptions, Settings};
 
 /// How long the last stores may take when a mount ends.
 const DRAIN_MAX: Duration = Duration::from_secs(240);
@@ -226,8 +227,12 @@ fn mount(request: &Request) -> Result<Exit, Failure> {
         let error = point::PointError::Unusable { dir: request.dir.clone(), error };
         Failure::Failed(told_point(error))
     })?;
-    let shown = options.fsname.clone().unwrap_or_else(|| source.shown());
-    if let Err(e) = argv::replace(&["userfilefs", "mount", &shown, &dir.to_string_lossy()]) {
+    if let Err(e) = argv::replace(&[
+        "userfilefs",
+        "mount",
+        &config::shown(&source, &options, "userfilefs"),
+        &dir.to_string_lossy(),
+    ]) {
         log::debug!("the arguments stay visible: {e}");
     }
     if options.remount {
@@ -256,11 +261,7 @@ fn mount(request: &Request) -> Result<Exit, Failure> {
             Start::Ready => {
                 if request.talk {
                     let log = plan.log.as_ref().map(|log| format!("; its log is {}", log.display()));
-                    output::note(format!(
-                        "mounted {shown} on {}{}",
-                        plan.dir.display(),
-                        log.unwrap_or_default()
-                    ));
+                    output::note(format!("mounted on {}{}", plan.dir.display(), log.unwrap_or_default()));
                 }
                 Ok(Exit::Success)
             }
@@ -385,7 +386,7 @@ impl Plan {
         let url = match &source {
             Source::Url(url) => Some(url.clone()),
             Source::Embedded => Some("embedded".to_string()),
-            Source::Default | Source::Userfile { .. } => options.url.clone(),
+            Source::Default { .. } | Source::Userfile { .. } => options.url.clone(),
         };
         let mut connection = request.connection.clone().with_url(url);
         if options.certs_dir.is_some() {
@@ -438,14 +439,24 @@ impl Plan {
         }
     }
 
+    /// What the table of mounts shows.
+    fn shown(&self, settings: &Settings) -> String {
+        let private = embedded::Place::of_user().map(|place| Host::Unix(place.socket_dir()));
+        let is_private =
+            private.is_ok_and(|private| settings.hosts().iter().any(|(host, _)| *host == private));
+        let server = if is_private { "embedded".to_string() } else { settings.describe() };
+        config::shown(&self.source, &self.options, &server)
+    }
+
     /// Serves until the mount ends. The child of a fork tells its parent through `reporter`.
     fn serve(&self, settings: Settings, reporter: Option<Reporter>) -> Result<Exit, Failure> {
         let prepare = || -> anyhow::Result<_> {
             let runtime = crate::cli::runtime()?;
+            let shown = self.shown(&settings);
             let fs = runtime.block_on(self.filesystem(settings))?;
             let adapter = Adapter::new(Arc::clone(&fs), runtime.handle().clone());
             let is_root = nix::unistd::geteuid().is_root();
-            let kernel_mount = config::kernel_mount(&self.dir, &self.source, &self.options, is_root);
+            let kernel_mount = config::kernel_mount(&self.dir, shown, &self.options, is_root);
             let started = session::start(&kernel_mount, adapter).map_err(|e| {
                 let hint = match &e {
                     session::SessionError::Kernel(e) => e.hint(),

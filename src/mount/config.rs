@@ -60,11 +60,20 @@ fn qualified(text: &str, user: &str, database: &str) -> Result<TablePrefix, Name
     Err(NameError::BadPrefix(text.to_string()))
 }
 
+/// What the table of mounts shows: the source as it was given, so that `mount -a` knows it again, or else `server`.
+pub fn shown(source: &Source, options: &MountOptions, server: &str) -> String {
+    match (&options.fsname, source) {
+        (Some(name), _) => name.clone(),
+        (None, Source::Default { word }) if word.is_empty() => server.to_string(),
+        (None, _) => source.shown(),
+    }
+}
+
 /// What the kernel is told.
-pub fn kernel_mount(dir: &Path, source: &Source, options: &MountOptions, is_root: bool) -> KernelMount {
+pub fn kernel_mount(dir: &Path, shown: String, options: &MountOptions, is_root: bool) -> KernelMount {
     KernelMount {
         dir: dir.to_path_buf(),
-        source: options.fsname.clone().unwrap_or_else(|| source.shown()),
+        source: shown,
         fstype: options.fstype.clone().unwrap_or_else(|| FSTYPE.to_string()),
         read_only: options.read_only,
         noexec: options.noexec,
@@ -111,7 +120,7 @@ mod tests {
         assert!(of("none", "prefix=a.b.c.d").is_err());
         assert!(of("none", "prefix=a..b").is_err());
         let odd = place(
-            &Source::Default,
+            &Source::Default { word: String::new() },
             &MountOptions { prefix: Some("x".into()), ..Default::default() },
             "u",
             "5%$\"é",

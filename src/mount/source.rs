@@ -4,7 +4,10 @@
 #[derive(Clone, PartialEq, Eq)]
 pub enum Source {
     /// Nothing, `none`, `userfilefs`: what flags and variables say, else the embedded server.
-    Default,
+    Default {
+        /// The word, or nothing.
+        word: String,
+    },
     /// `embedded`: the private PostgreSQL, whatever flags and variables say.
     Embedded,
     /// A `postgresql://` URL. May hold a password: never print it, see [`Source::shown`].
@@ -47,8 +50,12 @@ impl Source {
         }
         let word = if text.starts_with('/') { text.rsplit('/').next().unwrap_or("") } else { text };
         match word {
-            "" if text.is_empty() => Ok(Source::Default),
-            "none" | "default" | "userfilefs" | "userfile" => Ok(Source::Default),
+            "" if !text.is_empty() => {
+                Err(SourceError { shown: redacted(text), reason: "it is not a source".to_string() })
+            }
+            "" | "none" | "default" | "userfilefs" | "userfile" => {
+                Ok(Source::Default { word: text.to_string() })
+            }
             "embedded" => Ok(Source::Embedded),
             _ => Err(SourceError { shown: redacted(text), reason: "it is not a source".to_string() }),
         }
@@ -57,7 +64,8 @@ impl Source {
     /// What /proc/mounts and df may show: the source as it was given, without secrets.
     pub fn shown(&self) -> String {
         match self {
-            Source::Default => "userfilefs".to_string(),
+            Source::Default { word } if word.is_empty() => "userfilefs".to_string(),
+            Source::Default { word } => word.clone(),
             Source::Embedded => "embedded".to_string(),
             Source::Url(url) => redacted(url),
             Source::Userfile { uri } => redacted(uri),
@@ -97,7 +105,8 @@ mod tests {
     #[test]
     fn words() {
         for text in ["", "none", "userfilefs", "/home/bob/none", "userfilefs#none", "userfilefs#"] {
-            assert_eq!(parse(text), Source::Default, "{text}");
+            let word = text.trim_start_matches("userfilefs#").to_string();
+            assert_eq!(parse(text), Source::Default { word }, "{text}");
         }
         for text in ["embedded", "/root/embedded", "userfilefs#embedded"] {
             assert_eq!(parse(text), Source::Embedded, "{text}");

@@ -22,7 +22,7 @@ fn it_serves_when_the_command_returns() {
         "$U" umount "$D"
         gone "$p"
         "#);
-    assert!(out.contains("mounted postgresql://postgres:xxxxx@"), "{out}");
+    assert!(out.contains("mounted on "), "{out}");
     assert!(!out.contains("sekret"), "{out}");
     assert!(rig.log().contains("serving"), "{}", rig.log());
     assert!(rig.log().contains("everything is stored"), "{}", rig.log());

@@ -60,7 +60,7 @@ fn the_helper_takes_flags_anywhere() {
         /sbin/mount.userfilefs "$URL" "$D" -f -o ro
         not mounted "$D"
         /sbin/mount.userfilefs -n -v -o "log=$LOG" "$URL" -s -t fuse.userfilefs "$D" -w 2>"$BASE/said"
-        grep -q "mounted postgresql" "$BASE/said"
+        grep -q "mounted on" "$BASE/said"
         touch "$D/x"
         umount "$D"
         env -i /sbin/mount.userfilefs "$URL" "$D" -r -o "log=$LOG"
@@ -111,6 +111,20 @@ fn fstab() {
         test "$(grep -c 'a\\040b' /proc/self/mountinfo)" = 1
         umount "$BASE/a b"
         not grep -q 'a\\040b' /proc/self/mountinfo
+        # A source that only says "look elsewhere" is known again too.
+        echo "url = $URL" >"$BASE/conf"
+        echo "none $D userfilefs config=$BASE/conf,log=$LOG 0 0" >"$BASE/fstab"
+        mount "$D"
+        mount -a
+        test "$(grep -c " $D " /proc/self/mountinfo)" = 1
+        umount "$D"
+        # A source that only says "look elsewhere" is known again too.
+        echo "url = $URL" >"$BASE/conf"
+        echo "none $D userfilefs config=$BASE/conf,log=$LOG 0 0" >"$BASE/fstab"
+        mount "$D"
+        mount -a
+        test "$(grep -c " $D " /proc/self/mountinfo)" = 1
+        umount "$D"
         "#);
 }
 
@@ -167,4 +181,46 @@ fn owners_and_masks() {
         "#,
     );
     assert_eq!(out, "nobody 1234 750\nnobody 1234 640\n");
+}
+
+/// Without a source flags and variables decide, and the table says which server it is.
+#[test]
+fn without_a_source() {
+    let rig = rig!();
+    let out = rig.ok(r#"
+        COCKROACH_URL=$URL "$U" mount "$D" -o "log=$LOG"
+        grep " $D " /proc/self/mountinfo
+        echo text >"$D/file"
+        "$U" mount | grep " $D "
+        "$U" umount "$D"
+        "#);
+    assert!(out.contains(" - fuse.userfilefs postgresql://postgres@127.0.0.1:"), "{out}");
+    assert!(!out.contains("sekret"), "{out}");
+    assert_eq!(rig.files(), 1);
+}
+
+/// Without anything it is the private server, which the helper starts, and the table calls it embedded.
+#[test]
+fn the_private_server() {
+    let rig = rig!();
+    let out = rig.ok(r#"
+        export USERFILEFS_SERVER_DIR=$BASE/private
+        "$U" mount "$D" -o "log=$LOG" &
+        first=$!
+        mkdir "$BASE/second"
+        "$U" mount "$BASE/second" -o "log=$LOG.second" &
+        wait $!
+        wait $first
+        echo text >"$D/file"
+        cat "$BASE/second/file"
+        "$U" umount "$D" "$BASE/second"
+        mount -t userfilefs -o "log=$LOG" embedded "$D"
+        grep " $D " /proc/self/mountinfo
+        cat "$D/file"
+        fails 1 'in use' "$U" server stop
+        umount "$D"
+        for _ in $(seq 100); do "$U" server stop 2>/dev/null && break; sleep 0.1; done
+        "#);
+    assert!(out.contains(" - fuse.userfilefs embedded "), "{out}");
+    assert_eq!(out.matches("text\n").count(), 2, "{out}");
 }
