@@ -42,7 +42,7 @@ Mount options (-o, separated by commas; a backslash makes a comma literal):
   ro, rw                  refuse changes; allow them (default)
   prefix=NAME             the tables: [[database.]schema.]prefix
   subdir=PATH             show only this directory
-  allow_other             other users may look in (default for root; noallow_other)
+  allow_other             other users may look in (root's default; noallow_other)
   allow_root              the same, for a mount of an ordinary user
   nodefault_permissions   the kernel does not check modes and owners
   uid=, gid=              owner and group of files that have none stored
@@ -51,22 +51,27 @@ Mount options (-o, separated by commas; a backslash makes a comma literal):
   user_xattr              store extended attributes
   attr_timeout=SECONDS    how long attributes are remembered (1)
   entry_timeout=SECONDS   how long names are remembered (1)
-  timeo=SECONDS           how long an operation is retried while the server is away (60); 0 or hard: for ever
-  retry=SECONDS           how long mount itself keeps trying to reach the server (0)
-  async                   close returns before the file is stored; fsync and umount wait
+  timeo=SECONDS           how long an operation is retried while the server is
+                          away (60); 0, or the word hard: for ever
+  retry=SECONDS           how long mount itself tries to reach the server (0)
+  async, async_close      close returns before the file is stored; fsync and
+                          umount wait (mount(8) only passes async_close on)
   sync                    every write waits for the store
-  dirty=SIZE              memory for what is not stored yet
-  cache=SIZE              memory for what was read
-  max_hole=SIZE           largest hole that is filled with zeros; EFBIG beyond
-  recover                 read files with the wrong offsets of an old CockroachDB defect
-  config=FILE             more of these words, one a line, commas literal; url=URL is best kept there
+  dirty=SIZE              memory for what is not stored yet (64M)
+  cache=SIZE              memory for what was read (48M)
+  max_hole=SIZE           largest hole that is filled with zeros (64G)
+  recover                 read files with the wrong offsets of an old defect
+                          of CockroachDB
+  config=FILE             more of these words, one a line, commas literal; the
+                          place for url=URL with a password
   passfile=FILE           passwords, in the form of ~/.pgpass
   certs_dir=DIR           certificates, as cockroach has them
   log=FILE                where the daemon's messages go
   fstype=, fsname=        the type and the source that the kernel shows
   debug                   log every request
   noexec, nosymfollow, dirsync, nonempty, remount, foreground
-Words that only concern fstab and mount(8) are ignored: _netdev, nofail, noauto, user, x-*, and so on.
+Words that only concern fstab and mount(8) are ignored: _netdev, nofail, noauto,
+user, x-* and so on.
 
 Examples:
   userfilefs mount /mnt/userfile
@@ -75,7 +80,7 @@ Examples:
 
 /// Mount userfile storage as a directory.
 #[derive(clap::Args, Debug)]
-#[command(after_help = MOUNT_HELP)]
+#[command(after_help = MOUNT_HELP, override_usage = "userfilefs mount [OPTIONS] [[SOURCE] DIR]")]
 pub struct Args {
     /// What to mount, and the directory to mount it on
     #[arg(value_names = ["SOURCE", "DIR"], num_args = 0..=2)]

@@ -80,7 +80,9 @@ pub fn kernel_mount(dir: &Path, shown: String, options: &MountOptions, is_root: 
         nosymfollow: options.nosymfollow,
         sync: options.sync,
         dirsync: options.dirsync,
-        allow_other: options.allow_other.unwrap_or(is_root || options.allow_root),
+        // root may always look into its own mounts.
+        allow_other: options.allow_other.unwrap_or(is_root && !options.allow_root),
+        allow_root: options.allow_root && !is_root,
         default_permissions: options.default_permissions,
     }
 }

@@ -42,6 +42,8 @@ pub struct KernelMount {
     pub dirsync: bool,
     /// Other users may look in.
     pub allow_other: bool,
+    /// Of the other users only root may look in.
+    pub allow_root: bool,
     /// The kernel checks modes.
     pub default_permissions: bool,
 }
@@ -167,9 +169,10 @@ impl KernelMount {
             nix::unistd::geteuid(),
             nix::unistd::getegid()
         );
-        for (word, wanted) in
-            [("default_permissions", self.default_permissions), ("allow_other", self.allow_other)]
-        {
+        for (word, wanted) in [
+            ("default_permissions", self.default_permissions),
+            ("allow_other", self.allow_other || self.allow_root),
+        ] {
             if wanted {
                 data.push(',');
                 data.push_str(word);
@@ -195,7 +198,7 @@ impl KernelMount {
             ("sync", self.sync),
             ("dirsync", self.dirsync),
             ("default_permissions", self.default_permissions),
-            ("allow_other", self.allow_other),
+            ("allow_other", self.allow_other || self.allow_root),
         ] {
             if wanted {
                 words.push(word.to_string());
@@ -363,15 +366,23 @@ fn resolve_link(dir: &Path, links_left: u32) -> io::Result<PathBuf> {
     }
 }
 
-/// statvfs(3) in a thread of its own, so that a hanging mount costs a thread and not the caller. `None`: no answer
-/// within `patience`.
-pub fn statfs_within(dir: &Path, patience: std::time::Duration) -> Option<io::Result<()>> {
+/// Asks the daemon behind a mount for the root's attributes, past every cache, in a thread of its own: a hanging mount
+/// costs a thread and not the caller. `None`: no answer within `patience`. (statfs(2) would do as well, but counts
+/// all files.)
+pub fn root_answers_within(dir: &Path, patience: std::time::Duration) -> Option<io::Result<()>> {
     let (send, receive) = std::sync::mpsc::channel();
     let path = CString::new(dir.as_os_str().as_bytes()).ok()?;
     std::thread::Builder::new()
-        .name("statfs".to_string())
+        .name("probe".to_string())
         .spawn(move || {
-            let result = nix::sys::statfs::statfs(path.as_c_str()).map(|_| ()).map_err(io::Error::from);
+            let flags = libc::AT_STATX_FORCE_SYNC | libc::AT_NO_AUTOMOUNT;
+            let mut stat = std::mem::MaybeUninit::<libc::statx>::zeroed();
+            // SAFETY: statx(2) with a path that ends in zero and a place for the answer that outlives the call.
+            let code = unsafe {
+                libc::statx(libc::AT_FDCWD, path.as_ptr(), flags, libc::STATX_BASIC_STATS, stat.as_mut_ptr())
+            };
+            let result = if code == 0 { Ok(()) } else { Err(io::Error::last_os_error()) };
+            // Nobody listens any more if it took too long.
             let _ = send.send(result);
         })
         .ok()?;
@@ -393,6 +404,7 @@ mod tests {
             sync: false,
             dirsync: false,
             allow_other: true,
+            allow_root: false,
             default_permissions: true,
         }
     }

@@ -61,7 +61,7 @@ pub struct MountOptions {
     pub timeo: Option<Duration>,
     /// `retry=` seconds the mount command keeps trying to reach the server.
     pub retry: Duration,
-    /// `async`: the store may happen behind close.
+    /// `async`, `async_close`: the store may happen behind close.
     pub async_close: bool,
     /// `noattrs`: do without the companion table of attributes.
     pub noattrs: bool,
@@ -264,7 +264,8 @@ impl MountOptions {
                 self.sync = true;
                 self.async_close = false;
             }
-            "async" => {
+            // mount(8) takes "async" for its own word, the opposite of sync, and does not pass it on.
+            "async" | "async_close" => {
                 self.async_close = true;
                 self.sync = false;
             }

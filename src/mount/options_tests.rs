@@ -35,6 +35,7 @@ fn flags() {
     assert!(good("allow_root").allow_root);
     assert!(!good("nodefault_permissions").default_permissions);
     assert!(good("async").async_close);
+    assert!(good("async_close").async_close);
     assert!(!good("async,sync").async_close);
     assert!(good("noexec").noexec);
     assert!(!good("noexec,exec").noexec);

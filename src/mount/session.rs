@@ -20,7 +20,7 @@ use crate::mount::table;
 
 /// Event loops that read requests; they only dispatch.
 const EVENT_LOOPS: usize = 2;
-/// How long the first statfs(2) of a new mount may take before the mount counts as failed.
+/// How long the first answer of a new mount may take before the mount counts as failed.
 const FIRST_ANSWER_MAX: Duration = Duration::from_secs(30);
 /// How long a signal's unmount waits for files that are still open before it cuts them off.
 const OPEN_FILES_WAIT: Duration = Duration::from_secs(5);
@@ -118,8 +118,10 @@ pub fn start<F: fuser::Filesystem>(plan: &KernelMount, filesystem: F) -> Result<
     let mut config = fuser::Config::default();
     config.n_threads = Some(EVENT_LOOPS);
     // Who may look in is the kernel's business (allow_other, default_permissions): it knows better than a second check
-    // by the uid of each request, which would refuse a process that changed its uid after open(2).
-    let acl = fuser::SessionACL::All;
+    // by the uid of each request, which would refuse a process that changed its uid after open(2). Only allow_root
+    // is unknown to the kernel.
+    let root_only = plan.allow_root && !plan.allow_other;
+    let acl = if root_only { fuser::SessionACL::RootAndOwner } else { fuser::SessionACL::All };
     let session =
         fuser::Session::from_fd(filesystem, fd, acl, config).map_err(|e| undo(SessionError::Handshake(e)))?;
     let (send, ended) = oneshot::channel();
@@ -129,7 +131,7 @@ pub fn start<F: fuser::Filesystem>(plan: &KernelMount, filesystem: F) -> Result<
             let _ = send.send(session.run());
         })
         .map_err(|e| undo(SessionError::Thread(e)))?;
-    let reason = match kernel::statfs_within(&plan.dir, FIRST_ANSWER_MAX) {
+    let reason = match kernel::root_answers_within(&plan.dir, FIRST_ANSWER_MAX) {
         Some(Ok(())) => {
             if let Err(e) = kernel::set_read_ahead(&dev) {
                 log::debug!("read-ahead of {dev} stays as it is: {e}");

@@ -13,7 +13,7 @@ use crate::mount::table::{self, Entry};
 
 /// How long a drain may take unless told otherwise.
 pub const TIMEOUT_DEFAULT: Duration = Duration::from_secs(300);
-/// How long a mount that says nothing may take to answer statfs before it counts as hanging.
+/// How long a mount that says nothing may take to answer before it counts as hanging.
 const PROBE_MAX: Duration = Duration::from_secs(2);
 /// How often, and how long apart, a busy mount is tried again: programs that only glance at it go away.
 const BUSY_TRIES: u32 = 5;
@@ -291,6 +291,6 @@ fn force(dir: &Path) -> Result<(), UnmountError> {
 
 /// Whether the daemon behind a mount has died. A mount that does not answer at all is not dead.
 pub fn is_dead(dir: &Path) -> bool {
-    let answer = kernel::statfs_within(dir, PROBE_MAX);
+    let answer = kernel::root_answers_within(dir, PROBE_MAX);
     matches!(answer, Some(Err(e)) if matches!(e.raw_os_error(), Some(libc::ENOTCONN | libc::ECONNABORTED)))
 }

@@ -68,6 +68,7 @@ pub(super) const KNOWN: &[&str] = &[
     "allow_other",
     "allow_root",
     "async",
+    "async_close",
     "attr_timeout",
     "cache",
     "certs_dir",

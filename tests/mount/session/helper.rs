@@ -66,7 +66,8 @@ fn the_helper_takes_flags_anywhere() {
         env -i /sbin/mount.userfilefs "$URL" "$D" -r -o "log=$LOG"
         fails 1 'Read-only file system' touch "$D/y"
         umount "$D"
-        mount -t fuse.userfilefs -o "log=$LOG" "$URL" "$D"
+        mount -t fuse.userfilefs -o "sync,log=$LOG" "$URL" "$D"
+        grep " $D rw,.* - fuse.userfilefs .* rw,sync," /proc/self/mountinfo
         test -e "$D/x"
         umount "$D"
         "#);

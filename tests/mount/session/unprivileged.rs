@@ -39,6 +39,15 @@ fn an_ordinary_user_mounts() {
         not mounted "$D"
         not alive "$p"
 
+        echo user_allow_other >"$BASE/fuse.conf"
+        touch /etc/fuse.conf
+        mount --bind "$BASE/fuse.conf" /etc/fuse.conf
+        user "$U" mount "$URL" "$D" -o allow_root
+        test "$(cat "$D/file")" = mine
+        fails 1 'Permission denied' setpriv --reuid daemon --regid daemon --clear-groups cat "$D/file"
+        "$U" umount "$D"
+        : >"$BASE/fuse.conf"
+
         fails 32 'user_allow_other' user "$U" mount "$URL" "$D" -o allow_other
         user "$U" mount "$URL" "$D"
         p=$(pid "$D")
