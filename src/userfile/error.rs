@@ -60,6 +60,9 @@ pub enum Error {
     /// Get: a stored name that would leave the destination.
     #[error("file {0:?} cannot be stored below the destination: its name has empty, . or .. parts")]
     Unsafe(String),
+    /// Get: a file and a directory of the same name, which no local directory can hold.
+    #[error("{0} is both a file and a directory")]
+    Clash(String),
     /// Get: the chunks of a file do not add up to it.
     #[error("file {name} is damaged at offset {offset}: {what}")]
     Damaged {
@@ -109,7 +112,9 @@ impl Error {
             Error::SourceNotRegular { .. } => {
                 Some("to store a stream, pipe it into: userfilefs upload - NAME".to_owned())
             }
-            Error::Unsafe(_) => Some("get it alone, with the name of a local file as destination".to_owned()),
+            Error::Unsafe(_) | Error::Clash(_) => {
+                Some("get it alone, with the name of a local file as destination".to_owned())
+            }
             Error::Damaged { .. } => {
                 Some("--recover fetches the chunks that are there, one behind the other".to_owned())
             }
@@ -145,6 +150,11 @@ impl Error {
             }
             _ => false,
         }
+    }
+
+    /// Whether it concerns nothing but the local name of one file, so that others can still be fetched.
+    pub fn is_about_the_name(&self) -> bool {
+        matches!(self, Error::Unsafe(_) | Error::Clash(_))
     }
 
     /// Whether the user asked to stop.

@@ -72,6 +72,9 @@ impl Downloader {
                 return Ok(Fetched::Skipped);
             }
         }
+        if std::fs::symlink_metadata(to).is_ok_and(|m| m.is_dir()) {
+            return Err(Error::Clash(to.display().to_string()));
+        }
         if !self.options.overwrite && std::fs::symlink_metadata(to).is_ok() {
             let here = std::fs::metadata(to).ok().filter(|m| self.options.skip_existing && m.is_file());
             let sizes = here.map(|m| (m.len(), size));

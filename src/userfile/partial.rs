@@ -25,7 +25,12 @@ impl Partial {
             Some(dir) if !dir.as_os_str().is_empty() => dir.to_owned(),
             _ => PathBuf::from("."),
         };
-        DirBuilder::new().recursive(true).mode(0o700).create(&dir).map_err(Error::os("mkdir", &dir))?;
+        DirBuilder::new().recursive(true).mode(0o700).create(&dir).map_err(|e| match e.kind() {
+            io::ErrorKind::AlreadyExists | io::ErrorKind::NotADirectory => {
+                Error::Clash(dir.display().to_string())
+            }
+            _ => Error::os("mkdir", &dir)(e),
+        })?;
         let nameless =
             File::options().write(true).read(true).mode(0o600).custom_flags(libc::O_TMPFILE).open(&dir);
         if let Ok(file) = nameless
@@ -97,6 +102,8 @@ mod tests {
         let (file, partial) = Partial::create(&to).unwrap();
         let error = partial.finish(&file, false).unwrap_err();
         assert_eq!(error.to_string(), format!("open {}: file exists", to.display()));
+        let below = Partial::create(&to.join("below/it")).unwrap_err();
+        assert!(matches!(below, Error::Clash(_)), "{below}");
         drop(Partial::create(&to).unwrap());
         assert_eq!(count(&dir.path().join("new")), 1);
     }

@@ -352,6 +352,7 @@ fn missing_rights_are_said_plainly() {
         let done = run(desk.command(args).env("COCKROACH_URL", &url));
         assert_eq!(done.output.status.code(), Some(1), "{args:?}: {}", done.stderr());
         assert!(done.stderr().contains("\nSQLSTATE: 42501\n"), "{args:?}: {}", done.stderr());
+        assert_eq!(done.stderr().matches("42501").count(), 1, "{}", done.stderr());
         assert!(
             done.stderr().starts_with("ERROR: ") || done.stderr().contains("\nERROR: "),
             "{}",

@@ -235,6 +235,20 @@ fn hostile_names() {
     assert_eq!(std::fs::read(desk.path("cage/in/nl\nname")).expect("fetched"), b"/nl\nname");
     assert_eq!(std::fs::read_dir(desk.path("cage")).expect("ls").count(), 1);
     assert!(!desk.path("escaped").exists() && !desk.path("escaped2").exists());
+    // A file and a directory of the same name: one of the two, and the rest.
+    for name in ["/both", "/both/below", "/zz"] {
+        tables.write(name, name.as_bytes(), 4);
+    }
+    for jobs in ["-j1", "-j4"] {
+        let done = desk.run(&["get", "both", "zz", "clash/", "--skip-existing", jobs]);
+        assert_eq!(done.output.status.code(), Some(1));
+        assert!(done.stderr().contains("clash/both is both a file and a directory"), "{}", done.stderr());
+        assert!(desk.path("clash/zz").exists());
+    }
+    desk.ok(
+        &["delete", "both", "zz"],
+        "successfully deleted both\nsuccessfully deleted both/below\nsuccessfully deleted zz\n",
+    );
     // They can be listed, and deleted by their exact names.
     let listed = desk.run(&["list", "--json"]);
     let all: serde_json::Value = serde_json::from_str(&listed.stdout()).expect("json");

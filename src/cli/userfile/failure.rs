@@ -58,8 +58,13 @@ impl Failure {
 
     /// From an error that stays where it is.
     pub(super) fn from_ref(e: &Error) -> Failure {
+        let mut message = e.to_string();
+        if let Some(code) = e.sqlstate() {
+            // It has a line of its own.
+            message = message.replace(&format!(" (SQLSTATE {code})"), "");
+        }
         Failure {
-            message: e.to_string(),
+            message,
             sqlstate: e.sqlstate().map(str::to_owned),
             detail: e.detail().map(str::to_owned),
             hint: e.hint(),

@@ -145,7 +145,8 @@ async fn to_files(
             }
         },
         |done| match done {
-            Some(Ok(_) | Err(Error::Unsafe(_))) => Then::Continue,
+            Some(Ok(_)) => Then::Continue,
+            Some(Err(e)) if e.is_about_the_name() => Then::Continue,
             _ => Then::Stop,
         },
         |step| match step {
@@ -155,7 +156,7 @@ async fn to_files(
                 Then::Continue
             }
             // A name that must not be followed does not keep the others from being fetched.
-            Step::Done(_, Some(Err(e @ Error::Unsafe(_)))) => {
+            Step::Done(_, Some(Err(e))) if e.is_about_the_name() => {
                 refused += 1;
                 complain(&Failure::from(e));
                 Then::Continue
@@ -175,7 +176,7 @@ async fn to_files(
     .await;
     match failure {
         Some(failure) => Err(failure),
-        None if refused > 0 => Err(Failure::new(format!("{refused} files were not fetched"))),
+        None if refused > 0 => Err(Failure::new(format!("files not fetched: {refused}"))),
         None => Ok(()),
     }
 }
