@@ -11,6 +11,8 @@ use std::collections::HashMap;
 
 /// Most bytes of one transaction's contents; CockroachDB refuses commands of 64 MiB.
 const BYTES_MAX: usize = 32 << 20;
+/// Most bytes of one file, so of one statement; CockroachDB refuses messages of 16 MiB.
+const FILE_MAX: usize = 12 << 20;
 /// Names taken by others between two statements of ours: how often to try again.
 const COLLISIONS_MAX: u32 = 100;
 
@@ -19,7 +21,7 @@ impl FileTable {
     /// nothing to displace it is one statement, else one pipelined transaction: one round trip either way.
     ///
     /// `id` must be new ([`FileTable::new_id`]); the same id again is the same file. [`Error::Exists`] if the name is
-    /// taken and may not be. Cancelled: the file is there whole or not at all.
+    /// taken and may not be, [`Error::TooLarge`] beyond 12 MiB. Cancelled: the file is there whole or not at all.
     pub async fn put_small(&self, id: FileId, p: &Publish, data: &[u8]) -> Result<(), Error> {
         self.put_small_many(&[(id, p.clone(), Bytes::copy_from_slice(data))]).await
     }
@@ -37,6 +39,13 @@ impl FileTable {
                     p.name,
                     data.len(),
                     p.size
+                )));
+            }
+            if data.len() > FILE_MAX {
+                return Err(Error::TooLarge(format!(
+                    "{}: {} bytes are too much for one statement",
+                    p.name,
+                    data.len()
                 )));
             }
             total = total.saturating_add(data.len());

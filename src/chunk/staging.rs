@@ -18,7 +18,7 @@ const COPY_CHUNKS: usize = 8;
 const TRIM_CHUNKS: u32 = 32;
 /// On CockroachDB counting rows reads the payloads too, so longer files rely on the acknowledgement of each chunk
 /// (which there is durable).
-const COCKROACH_COUNT_MAX: u64 = 8;
+const COCKROACH_COUNT_MAX: u64 = 4;
 
 /// A file being written. Its chunks are not visible to anybody until [`Staging::publish`]. All methods take `&self`
 /// and may run at the same time, except that a position must not be put twice at once.

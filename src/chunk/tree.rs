@@ -170,12 +170,10 @@ impl FileTable {
     }
 
     /// Adds the statements that move everything below `from` and its companion row, and with `file` also the file of
-    /// exactly this name.
+    /// exactly this name. Lengths are the server's to count: characters, or bytes where it knows no encoding.
     fn move_all(&self, batch: &mut Batch, from: &str, to: &str, attrs: bool, file: bool) {
         let (t, name) = (&self.inner.tables, self.inner.by_bytes);
         let (low, high) = range_below(from);
-        // substr counts characters, from 1.
-        let keep = i32::try_from(from.chars().count() + 1).unwrap_or(i32::MAX);
         if file {
             batch.add(
                 format!("UPDATE {} SET filename = $2 WHERE filename = $1", t.files),
@@ -184,11 +182,11 @@ impl FileTable {
         }
         batch.add(
             format!(
-                "UPDATE {} SET filename = $3::text || substr(filename, $4::int4) \
+                "UPDATE {} SET filename = $3::text || substr(filename, length($4::text) + 1) \
                  WHERE {name} >= $1::text AND {name} < $2::text",
                 t.files
             ),
-            params![low.clone(), high.clone(), to.to_owned(), keep],
+            params![low.clone(), high.clone(), to.to_owned(), from.to_owned()],
         );
         if !attrs {
             return;
@@ -205,10 +203,13 @@ impl FileTable {
             ("dir = $3::text", params![from.to_owned()]),
             ("dir >= $3::text AND dir < $4::text", params![low, high]),
         ] {
-            let mut params: Vec<Box<dyn ToSql + Sync + Send>> = params![to.to_owned(), keep];
+            let mut params: Vec<Box<dyn ToSql + Sync + Send>> = params![to.to_owned(), from.to_owned()];
             params.append(&mut range);
             batch.add(
-                format!("UPDATE {} SET dir = $1::text || substr(dir, $2::int4) WHERE {condition}", t.attrs),
+                format!(
+                    "UPDATE {} SET dir = $1::text || substr(dir, length($2::text) + 1) WHERE {condition}",
+                    t.attrs
+                ),
                 params,
             );
         }
