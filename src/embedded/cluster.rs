@@ -85,7 +85,15 @@ fn initdb(dir: &Path, binaries: &Binaries, account: &Account, lock: &File) -> Re
         "cannot make the private server's data: {}",
         why.trim_start_matches("initdb: ").trim()
     ));
-    Err(if said.contains("No space left") { error.with_hint("make room on that disk") } else { error })
+    Err(if said.contains("No space left") {
+        error.with_hint("make room on that disk")
+    } else if said.contains("could not look up effective user") {
+        error.with_hint(
+            "PostgreSQL wants a line for this user in /etc/passwd; or name another server with --url",
+        )
+    } else {
+        error
+    })
 }
 
 /// Settings for large rows and many commits; the user may edit them. Where it listens is said at each start.

@@ -281,6 +281,10 @@ fn explain_db(e: Error, s: &Settings, at: &str) -> Error {
             .context(format!("user {user} may not connect to database {database} on {at}"))
             .with_hint(format!("GRANT CONNECT ON DATABASE \"{database}\" TO \"{user}\"")),
         ("57P01", _) => e.with_class(ErrorClass::Unreachable),
+        _ if e.to_string().contains("SSL connection required") => e
+            .context(format!("{at} takes encrypted connections only"))
+            .with_class(ErrorClass::Tls)
+            .with_hint("use sslmode=verify-full with --certs-dir (without --insecure)"),
         _ => e.context(format!("cannot connect to {at}")),
     }
 }
