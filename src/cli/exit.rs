@@ -9,7 +9,7 @@ pub enum Exit {
     Success,
     /// 1: failed; `check`: damage was found.
     Failure,
-    /// 2: `check` could not look.
+    /// 2: `check` could not look; a defect of the program.
     Trouble,
     /// 3: interrupted.
     Interrupted,

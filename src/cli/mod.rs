@@ -24,6 +24,15 @@ use userfile::{delete, get, list, upload};
 
 /// Runs the program with these arguments (the first is the program's name).
 pub fn main(argv: Vec<OsString>) -> Exit {
+    guarded(|| dispatch(argv))
+}
+
+/// A panic, which is a defect of this program, has a code of its own.
+fn guarded(work: impl FnOnce() -> Exit) -> Exit {
+    std::panic::catch_unwind(std::panic::AssertUnwindSafe(work)).unwrap_or(Exit::Trouble)
+}
+
+fn dispatch(argv: Vec<OsString>) -> Exit {
     let is_command = |word: &str| args::tree().find_subcommand(word).is_some();
     match role(&argv, is_command) {
         Role::Command => {}
@@ -95,4 +104,15 @@ fn start_log(verbose: u8) {
     }
     // A second start (in tests) changes nothing.
     let _ = builder.try_init();
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn panics_have_a_code_of_their_own() {
+        assert_eq!(guarded(|| Exit::Success), Exit::Success);
+        assert_eq!(guarded(|| panic!("on purpose")), Exit::Trouble);
+    }
 }

@@ -50,8 +50,8 @@ async fn command(args: &Args, cancel: Cancel) -> Result<(), Failure> {
     }
     drop(out);
     if count == 0 {
-        let what = if everything { "there are no files in" } else { "no file matches in" };
-        output::note(format!("{what} userfile://{}", session.prefix));
+        let (before, after) = if everything { ("there are no files", "") } else { ("no files", " match") };
+        output::note(format!("{before} in userfile://{}{after}", session.prefix));
     }
     Ok(())
 }
