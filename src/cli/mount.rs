@@ -243,6 +243,7 @@ fn mount(request: &Request) -> Result<Exit, Failure> {
     if options.remount {
         return remount(&dir, &options, request.fake);
     }
+    let lock = point::lock(&dir);
     let prepared = point::prepare(&dir).map_err(|e| Failure::Failed(told_point(e)))?;
     if prepared.cleaned {
         output::note(format!("a dead mount on {} was taken away", dir.display()));
@@ -256,17 +257,26 @@ fn mount(request: &Request) -> Result<Exit, Failure> {
     let plan = Plan::new(request, source, options, dir).map_err(Failure::Usage)?;
     let settings = plan.reach_server().map_err(Failure::Failed)?;
     if request.foreground || plan.options.foreground {
-        return plan.serve(settings, None);
+        return plan.serve(settings, None, Some(lock));
     }
+    let shown = plan.shown(&settings);
     match daemon::fork()
         .map_err(|e| Failure::System(anyhow::Error::from(e).context("cannot start the daemon")))?
     {
-        Forked::Child(reporter) => plan.serve(settings, Some(reporter)),
+        // The parent holds the lock until the child is ready; a copy of it would live as long as the daemon.
+        Forked::Child(reporter) => {
+            drop(lock);
+            plan.serve(settings, Some(reporter), None)
+        }
         Forked::Parent(waiter) => match waiter.wait() {
             Start::Ready => {
                 if request.talk {
                     let log = plan.log.as_ref().map(|log| format!("; its log is {}", log.display()));
-                    output::note(format!("mounted on {}{}", plan.dir.display(), log.unwrap_or_default()));
+                    output::note(format!(
+                        "mounted {shown} on {}{}",
+                        plan.dir.display(),
+                        log.unwrap_or_default()
+                    ));
                 }
                 Ok(Exit::Success)
             }
@@ -453,8 +463,14 @@ impl Plan {
         config::shown(&self.source, &self.options, &server)
     }
 
-    /// Serves until the mount ends. The child of a fork tells its parent through `reporter`.
-    fn serve(&self, settings: Settings, reporter: Option<Reporter>) -> Result<Exit, Failure> {
+    /// Serves until the mount ends. The child of a fork tells its parent through `reporter`; `lock` is dropped when the
+    /// directory serves.
+    fn serve(
+        &self,
+        settings: Settings,
+        reporter: Option<Reporter>,
+        lock: Option<point::Lock>,
+    ) -> Result<Exit, Failure> {
         let prepare = || -> anyhow::Result<_> {
             let runtime = crate::cli::runtime()?;
             let shown = self.shown(&settings);
@@ -484,6 +500,7 @@ impl Plan {
         };
         let is_daemon = reporter.is_some();
         let ready = || {
+            drop(lock);
             if let Some(reporter) = reporter {
                 self.ready(reporter);
             }
@@ -599,11 +616,11 @@ struct Served(Arc<UserfileFs>);
 
 impl Lifecycle for Served {
     async fn store(&self, timeout: Duration) -> Vec<String> {
-        self.0.store_all(timeout).await.lost
+        Box::pin(self.0.store_all(timeout)).await.lost
     }
 
     async fn drain(&self, timeout: Duration) -> Vec<String> {
-        self.0.drain(timeout).await.lost
+        Box::pin(self.0.drain(timeout)).await.lost
     }
 
     fn status_line(&self) -> String {

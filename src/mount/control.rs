@@ -221,6 +221,7 @@ pub struct Info {
 #[derive(Debug)]
 pub struct Client {
     reader: BufReader<std_unix::UnixStream>,
+    peer_pid: i32,
 }
 
 impl Client {
@@ -228,13 +229,21 @@ impl Client {
     /// `ConnectionRefused` if nobody listens, and with `PermissionDenied` if somebody else does.
     pub fn connect(dev: &str, owner: Option<u32>) -> io::Result<Client> {
         let stream = std_unix::UnixStream::connect_addr(&address(dev)?)?;
-        let peer = nix::sys::socket::getsockopt(&stream, nix::sys::socket::sockopt::PeerCredentials)?.uid();
-        if peer != 0 && Some(peer) != owner {
+        let peer = nix::sys::socket::getsockopt(&stream, nix::sys::socket::sockopt::PeerCredentials)?;
+        if peer.uid() != 0 && Some(peer.uid()) != owner {
             return Err(io::ErrorKind::PermissionDenied.into());
         }
         stream.set_read_timeout(Some(ANSWER_WAIT))?;
         stream.set_write_timeout(Some(ANSWER_WAIT))?;
-        Ok(Client { reader: BufReader::new(stream) })
+        Ok(Client { reader: BufReader::new(stream), peer_pid: peer.pid() })
+    }
+
+    /// Whether the daemon's process runs, as far as it can be seen from here: it closes its connections a moment before
+    /// it is gone.
+    pub fn peer_runs(&self) -> bool {
+        let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.peer_pid)).unwrap_or_default();
+        // The state follows the name in parentheses; a zombie has ended.
+        stat.rsplit_once(") ").is_some_and(|(_, rest)| !rest.starts_with(['Z', 'X']))
     }
 
     /// Sends a request.

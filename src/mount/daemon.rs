@@ -121,15 +121,6 @@ impl Waiter {
 }
 
 impl Reporter {
-    /// Whether the parent has gone, so that nobody waits for this mount any more.
-    pub fn is_abandoned(&self) -> bool {
-        use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
-        use std::os::fd::AsFd;
-        let mut fds = [PollFd::new(self.pipe.as_fd(), PollFlags::empty())];
-        poll(&mut fds, PollTimeout::ZERO).is_ok()
-            && fds[0].revents().is_some_and(|events| events.contains(PollFlags::POLLERR))
-    }
-
     /// The directory serves: standard error goes to `log`, and the parent ends well. Fails if the parent has gone.
     pub fn ready(mut self, log: &File) -> io::Result<()> {
         let terminal = nix::unistd::dup(io::stderr())?;

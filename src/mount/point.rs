@@ -1,7 +1,11 @@
 //! The mount point before anything is mounted there: dead remains are taken away, doubled mounts refused.
 
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::io;
+use std::os::linux::net::SocketAddrExt;
+use std::os::unix::net::{SocketAddr, UnixListener};
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
 use crate::mount::control::Client;
 use crate::mount::kernel::{self, KernelError};
@@ -67,6 +71,37 @@ pub struct Prepared {
     pub cleaned: bool,
     /// The directory has files, which the mount hides.
     pub nonempty: bool,
+}
+
+/// How long another mount command may take on the same directory before it is no longer waited for.
+const LOCK_WAIT: Duration = Duration::from_secs(60);
+/// Pause between looks at a lock.
+const LOCK_PAUSE: Duration = Duration::from_millis(50);
+
+/// Keeps two mount commands from mounting on one directory at the same moment. Hold it from before [`prepare`] until the
+/// directory serves. It ends with the process, and is advisory: after [`LOCK_WAIT`] nobody is waited for.
+#[derive(Debug)]
+pub struct Lock(#[expect(dead_code, reason = "held for its name")] Option<UnixListener>);
+
+/// Waits for its turn on `dir`. Blocks.
+pub fn lock(dir: &Path) -> Lock {
+    // A name in the abstract namespace is free again when its holder dies, and needs no directory.
+    let mut hasher = DefaultHasher::new();
+    dir.hash(&mut hasher);
+    let name = format!("userfilefs/mounting/{:016x}", hasher.finish());
+    let started = Instant::now();
+    loop {
+        match SocketAddr::from_abstract_name(&name).and_then(|address| UnixListener::bind_addr(&address)) {
+            Ok(listener) => return Lock(Some(listener)),
+            Err(e) if e.kind() == io::ErrorKind::AddrInUse && started.elapsed() < LOCK_WAIT => {
+                std::thread::sleep(LOCK_PAUSE);
+            }
+            Err(e) => {
+                log::debug!("no lock on {}: {e}", dir.display());
+                return Lock(None);
+            }
+        }
+    }
 }
 
 /// Makes `dir` (from [`kernel::resolve_mount_point`]) ready. Looks at the directory itself only when nothing

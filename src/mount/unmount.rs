@@ -19,6 +19,10 @@ const PROBE_MAX: Duration = Duration::from_secs(2);
 const BUSY_TRIES: u32 = 5;
 const BUSY_PAUSE: Duration = Duration::from_millis(100);
 
+/// How long a daemon may take to exit after its last word, and the pause between looks.
+const EXIT_MAX: Duration = Duration::from_secs(2);
+const EXIT_PAUSE: Duration = Duration::from_millis(2);
+
 /// What to unmount, and how.
 #[derive(Clone, Debug)]
 pub struct Unmount {
@@ -195,6 +199,10 @@ impl Wait<'_> {
     /// The connection closes when the process has ended, a moment after its last word.
     fn process_end(&mut self) {
         while !matches!(self.client.answer(), Ok(Answer::Gone) | Err(_)) {}
+        let closed = Instant::now();
+        while self.client.peer_runs() && closed.elapsed() < EXIT_MAX {
+            std::thread::sleep(EXIT_PAUSE);
+        }
     }
 
     /// Reads answers until `goal`; the daemon's disappearance counts as its end.

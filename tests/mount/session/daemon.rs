@@ -22,7 +22,7 @@ fn it_serves_when_the_command_returns() {
         "$U" umount "$D"
         gone "$p"
         "#);
-    assert!(out.contains("mounted on "), "{out}");
+    assert!(out.contains("mounted postgresql://postgres:xxxxx@"), "{out}");
     assert!(!out.contains("sekret"), "{out}");
     assert!(rig.log().contains("serving"), "{}", rig.log());
     assert!(rig.log().contains("everything is stored"), "{}", rig.log());
@@ -53,6 +53,22 @@ fn a_doubled_mount_is_refused() {
         test "$(grep -c " $D " /proc/self/mountinfo)" = 1
         touch "$D/x"
         "$U" umount "$BASE/link"
+        not mounted "$D"
+        "#);
+}
+
+/// Of several mount commands at the same moment one wins.
+#[test]
+fn mounts_at_the_same_moment() {
+    let rig = rig!();
+    rig.ok(r#"
+        for i in 1 2 3 4; do
+            (rc=0; "$U" mount "$URL" "$D" -o "log=$LOG" 2>/dev/null || rc=$?; echo $rc >"$BASE/rc$i") &
+        done
+        wait
+        test "$(cat "$BASE"/rc? | sort -n | tr '\n' ' ')" = "0 32 32 32 "
+        test "$(grep -c " $D " /proc/self/mountinfo)" = 1
+        "$U" umount "$D"
         not mounted "$D"
         "#);
 }

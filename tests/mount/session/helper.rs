@@ -60,7 +60,7 @@ fn the_helper_takes_flags_anywhere() {
         /sbin/mount.userfilefs "$URL" "$D" -f -o ro
         not mounted "$D"
         /sbin/mount.userfilefs -n -v -o "log=$LOG" "$URL" -s -t fuse.userfilefs "$D" -w 2>"$BASE/said"
-        grep -q "mounted on" "$BASE/said"
+        grep -q "mounted postgresql://" "$BASE/said"
         touch "$D/x"
         umount "$D"
         env -i /sbin/mount.userfilefs "$URL" "$D" -r -o "log=$LOG"
