@@ -56,6 +56,8 @@ impl Partial {
                 .and_then(|named| named.into_temp_path().persist(&self.to).map_err(|e| e.error)),
         };
         done.map_err(|e| match e.kind() {
+            // Something below it was fetched meanwhile.
+            _ if self.to.is_dir() => Error::Clash(self.to.display().to_string()),
             io::ErrorKind::AlreadyExists => {
                 Error::LocalExists { path: self.to.display().to_string(), sizes: None }
             }
@@ -102,6 +104,13 @@ mod tests {
         let (file, partial) = Partial::create(&to).unwrap();
         let error = partial.finish(&file, false).unwrap_err();
         assert_eq!(error.to_string(), format!("open {}: file exists", to.display()));
+        let folder = dir.path().join("folder");
+        for overwrite in [false, true] {
+            let (file, partial) = Partial::create(&folder).unwrap();
+            std::fs::create_dir_all(folder.join("x")).unwrap();
+            assert!(matches!(partial.finish(&file, overwrite), Err(Error::Clash(_))));
+            std::fs::remove_dir_all(&folder).unwrap();
+        }
         let below = Partial::create(&to.join("below/it")).unwrap_err();
         assert!(matches!(below, Error::Clash(_)), "{below}");
         drop(Partial::create(&to).unwrap());

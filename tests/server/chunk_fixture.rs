@@ -10,7 +10,7 @@ use userfilefs::chunk::*;
 use uuid::Uuid;
 
 /// Fields of a line of COPY text.
-fn fields(line: &str) -> Vec<String> {
+pub fn fields(line: &str) -> Vec<String> {
     let unescape = |f: &str| {
         let mut out = String::new();
         let mut chars = f.chars();
@@ -27,7 +27,7 @@ fn fields(line: &str) -> Vec<String> {
     line.split('\t').map(unescape).collect()
 }
 
-fn hex(bytes: &[u8]) -> String {
+pub fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|b| format!("{b:02x}")).collect()
 }
 

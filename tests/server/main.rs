@@ -15,5 +15,6 @@ mod sql_faults;
 mod sql_pool;
 mod sql_tls;
 mod userfile;
+mod userfile_fixture;
 mod userfile_transfer;
 mod userfile_trees;
