@@ -95,6 +95,10 @@ impl<'a> Decimal<'a> {
 
     /// How many digits the coefficient has; 0 has one.
     pub fn digit_count(&self) -> Result<usize> {
+        if self.coefficient.len() <= 8 {
+            let v = self.coefficient.iter().fold(0u64, |v, &b| v << 8 | u64::from(b));
+            return Ok(v.checked_ilog10().unwrap_or(0) as usize + 1);
+        }
         match small(&self.coefficient) {
             Some(v) => Ok(v.checked_ilog10().unwrap_or(0) as usize + 1),
             None => Ok(self.digits()?.as_slice().len()),

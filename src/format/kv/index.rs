@@ -85,7 +85,7 @@ impl IndexDecoder {
     /// datum per column of the table; columns that the entry does not hold are NULL.
     pub fn decode<'a>(&self, key: &'a [u8], raw: &'a [u8], row: &mut Vec<Datum<'a>>) -> Result<Entry<'a>> {
         row.clear();
-        row.resize(self.layout.columns.len(), Datum::Null);
+        row.extend(self.layout.columns.iter().map(|_| Datum::Null));
         let mut r = Reader::new(key);
         let Some(has_null) = self.plan.get(&mut r, &self.layout, row)? else { return Ok(Entry::Foreign) };
         let inverted = match &self.inverted {

@@ -88,7 +88,7 @@ pub fn put_family(out: &mut Vec<u8>, family: u32) {
 /// it needs no types.
 pub fn split_family(key: &[u8]) -> Result<(usize, u32)> {
     const WHAT: &str = "family suffix";
-    let (last, front) = key.split_last().ok_or(Error::Truncated { what: WHAT })?;
+    let Some((last, front)) = key.split_last() else { return Err(Error::Truncated { what: WHAT }) };
     let len = match last {
         0x88 => return Ok((front.len(), 0)),
         0x89..=0x91 => usize::from(last - 0x88),

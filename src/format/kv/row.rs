@@ -101,7 +101,7 @@ impl RowDecoder {
     /// per column of the table; absent and virtual columns are NULL.
     pub fn decode<'a>(&self, pairs: &[(&'a [u8], &'a [u8])], row: &mut Vec<Datum<'a>>) -> Result<Decoded> {
         row.clear();
-        row.resize(self.layout.columns.len(), Datum::Null);
+        row.extend(self.layout.columns.iter().map(|_| Datum::Null));
         let Some((first, _)) = pairs.first() else { return Ok(Decoded::Deleted) };
         let mut r = Reader::new(first);
         if self.plan.get(&mut r, &self.layout, row)?.is_none() || r.peek() == Some(INTERLEAVED) {
@@ -156,7 +156,8 @@ pub(crate) fn read_tuple<'a>(
     let mut known = columns.by_id.iter().peekable();
     while !r.is_empty() {
         let (delta, kind) = value::get_tag(r)?;
-        id = id.checked_add(delta).ok_or(Error::Invalid { what: "column tag" })?;
+        let Some(next) = id.checked_add(delta) else { return Err(Error::Invalid { what: "column tag" }) };
+        id = next;
         while known.next_if(|(k, _)| *k < id).is_some() {}
         let column = match known.peek() {
             Some(&&(k, position)) if k == id => {

@@ -42,7 +42,7 @@ impl<'a> Reader<'a> {
     /// The next byte.
     #[inline]
     pub fn u8(&mut self, what: &'static str) -> Result<u8> {
-        let (first, rest) = self.rest.split_first().ok_or(Error::Truncated { what })?;
+        let Some((first, rest)) = self.rest.split_first() else { return Err(Error::Truncated { what }) };
         self.rest = rest;
         Ok(*first)
     }
@@ -50,7 +50,9 @@ impl<'a> Reader<'a> {
     /// The next `len` bytes.
     #[inline]
     pub fn take(&mut self, len: usize, what: &'static str) -> Result<&'a [u8]> {
-        let (head, rest) = self.rest.split_at_checked(len).ok_or(Error::Truncated { what })?;
+        let Some((head, rest)) = self.rest.split_at_checked(len) else {
+            return Err(Error::Truncated { what });
+        };
         self.rest = rest;
         Ok(head)
     }
@@ -65,7 +67,9 @@ impl<'a> Reader<'a> {
     /// The next `N` bytes as an array.
     #[inline]
     pub fn array<const N: usize>(&mut self, what: &'static str) -> Result<[u8; N]> {
-        let (head, rest) = self.rest.split_first_chunk::<N>().ok_or(Error::Truncated { what })?;
+        let Some((head, rest)) = self.rest.split_first_chunk::<N>() else {
+            return Err(Error::Truncated { what });
+        };
         self.rest = rest;
         Ok(*head)
     }
@@ -105,6 +109,14 @@ impl<'a> Reader<'a> {
     /// A LEB integer.
     #[inline]
     pub fn leb(&mut self, what: &'static str) -> Result<u64> {
+        if let Some((&byte @ ..0x80, rest)) = self.rest.split_first() {
+            self.rest = rest;
+            return Ok(u64::from(byte));
+        }
+        self.long_leb(what)
+    }
+
+    fn long_leb(&mut self, what: &'static str) -> Result<u64> {
         let mut value = 0u64;
         let mut shift = 0u32;
         loop {
