@@ -52,7 +52,8 @@ impl Datum<'_> {
             }
             Datum::Int(_) => *ty != ColumnType::PgLsn,
             Datum::Oid(_) => true,
-            Datum::Float(v) => v.is_finite(),
+            // A number -0 would lose its sign.
+            Datum::Float(v) => v.is_finite() && !(*v == 0.0 && v.is_sign_negative()),
             Datum::Decimal(d) => d.form() == Form::Finite,
             _ => false,
         };

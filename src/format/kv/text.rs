@@ -81,7 +81,7 @@ impl Datum<'_> {
                 let zone = if matches!(ty, ColumnType::TimestampTz { .. }) { zone } else { "" };
                 time::write_timestamp(out, *v, zone, era);
             }
-            Datum::Interval(v) => time::write_interval(out, *v),
+            Datum::Interval(v) => time::write_interval(out, *v, style == Style::Postgres),
             Datum::Uuid(v) => write_uuid(out, v),
             Datum::Inet(v) => v.write_text(out),
             Datum::Bits(v) => write_bits(out, v),

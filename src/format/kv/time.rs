@@ -143,15 +143,21 @@ pub fn write_timestamp(out: &mut Vec<u8>, at: Instant, zone: &str, era: Era) {
     }
 }
 
-/// Appends an interval: `1 year 2 mons 3 days 04:05:06.789`; zero is `00:00:00`.
-pub fn write_interval(out: &mut Vec<u8>, v: Interval) {
+/// Appends an interval: `1 year 2 mons 3 days 04:05:06.789`; zero is `00:00:00`. With `plus`, a positive part
+/// after a negative one has its sign, as PostgreSQL prints it.
+pub fn write_interval(out: &mut Vec<u8>, v: Interval, plus: bool) {
     let from = out.len();
+    let mut after_negative = false;
     let parts = [(v.months / 12, "year"), (v.months % 12, "mon"), (v.days, "day")];
     for (n, unit) in parts {
         if n != 0 {
             if out.len() > from {
                 out.push(b' ');
             }
+            if plus && after_negative && n > 0 {
+                out.push(b'+');
+            }
+            after_negative = n < 0;
             put_padded(out, n, 1);
             out.push(b' ');
             out.extend_from_slice(unit.as_bytes());
@@ -166,6 +172,8 @@ pub fn write_interval(out: &mut Vec<u8>, v: Interval) {
         }
         if v.nanos < 0 {
             out.push(b'-');
+        } else if plus && after_negative {
+            out.push(b'+');
         }
         let micros = i64::try_from(v.nanos.unsigned_abs() / 1000).unwrap_or(i64::MAX);
         put_clock(out, micros);

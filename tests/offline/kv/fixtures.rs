@@ -64,14 +64,15 @@ fn backups() -> Vec<Backup> {
 }
 
 /// The pairs of one index.
-fn span(pairs: &Pairs, start: &[u8], end: &[u8]) -> Vec<(Vec<u8>, Vec<u8>)> {
+fn span(pairs: &Pairs, start: &[u8], end: &[u8]) -> Vec<Pair> {
     pairs.range(start.to_vec()..end.to_vec()).map(|(k, v)| (k.clone(), v.clone())).collect()
 }
 
 type Row = Vec<Datum<'static>>;
+type Pair = (Vec<u8>, Vec<u8>);
 
 /// The rows of a table in key order with their pairs.
-fn rows(backup: &Backup, layout: &Arc<TableLayout>) -> Vec<(Row, Vec<(Vec<u8>, Vec<u8>)>)> {
+fn rows(backup: &Backup, layout: &Arc<TableLayout>) -> Vec<(Row, Vec<Pair>)> {
     let decoder = RowDecoder::new(layout.clone()).expect("layout");
     let root = layout.primary.ancestors.first().map_or(layout.table_id, |a| a.table_id);
     let (start, end) = key::index_span(root, 1.max(layout.primary.id * u32::from(root == layout.table_id)));
@@ -229,7 +230,7 @@ fn check_entries(
     backup: &Backup,
     layout: &Arc<TableLayout>,
     position: usize,
-    actual: &[(Vec<u8>, Vec<u8>)],
+    actual: &[Pair],
 ) -> BTreeMap<(usize, Vec<u8>), Vec<u8>> {
     let index = &layout.indexes[position];
     let mut sort_keys = BTreeMap::new();

@@ -59,7 +59,7 @@ pub fn schema(manifest: &Value) -> Schema {
     let mut found = Schema { tables: Vec::new(), sequences: BTreeMap::new() };
     for d in descriptors {
         let t = &d["table"];
-        if !t.is_object() || (name(&t["viewQuery"]) != "" && t["isMaterializedView"] != true) {
+        if !t.is_object() || (!name(&t["viewQuery"]).is_empty() && t["isMaterializedView"] != true) {
             continue;
         }
         if t["sequenceOpts"].is_object() {
@@ -119,7 +119,7 @@ fn index(i: &Value) -> IndexLayout {
         stored_ids: ids(&i["storeColumnIds"]),
         composite_ids: ids(&i["compositeColumnIds"]),
         primary_encoding: i["encodingType"] == 1,
-        partial: name(&i["predicate"]) != "",
+        partial: !name(&i["predicate"]).is_empty(),
         sharded: i["sharded"]["isSharded"] == true,
         ancestors: i["interleave"]["ancestors"]
             .as_array()

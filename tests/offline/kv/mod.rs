@@ -7,6 +7,7 @@ mod hostile;
 mod layouts;
 mod properties;
 mod random_rows;
+mod texts;
 
 /// Bytes of hex digits; blanks are ignored.
 pub fn hex(text: &str) -> Vec<u8> {
