@@ -668,6 +668,41 @@ fn json_vectors() {
     }
 }
 
+/// Every 32nd entry of a list holds its end offset, counted over keys and values; the others their length.
+#[test]
+fn long_json_containers() {
+    let entry = |kind: u32, is_offset: bool, n: usize| kind | u32::from(is_offset) << 31 | n as u32;
+    let count = 70;
+    let keys: Vec<String> = (0..count).map(|i| format!("key{i:02}")).collect();
+    let values: Vec<String> = (0..count).map(|i| "v".repeat(i % 7)).collect();
+    let strings = |list: &[String], at: &mut usize, table: &mut Vec<u32>| {
+        for (i, s) in list.iter().enumerate() {
+            *at += s.len();
+            let is_offset = i == 0 || i == 32 || i == 64;
+            table.push(entry(0x1000_0000, is_offset, if is_offset { *at } else { s.len() }));
+        }
+    };
+    let check = |header: u32, table: &[u32], data: &str, text: &str| {
+        let mut expected = header.to_be_bytes().to_vec();
+        expected.extend(table.iter().flat_map(|e| e.to_be_bytes()));
+        expected.extend_from_slice(data.as_bytes());
+        let mut out = Vec::new();
+        json_parse::parse(text).unwrap().encode(&mut out).unwrap();
+        assert_eq!(unhex(&out), unhex(&expected));
+        assert_eq!(json::decode(&expected), json_parse::parse(text));
+    };
+    let (mut at, mut table) = (0, Vec::new());
+    strings(&values, &mut at, &mut table);
+    let text = format!("[{}]", values.iter().map(|v| format!("\"{v}\"")).collect::<Vec<_>>().join(","));
+    check(0x8000_0000 | count as u32, &table, &values.concat(), &text);
+    let (mut at, mut table) = (0, Vec::new());
+    strings(&keys, &mut at, &mut table);
+    strings(&values, &mut at, &mut table);
+    let pairs: Vec<String> = keys.iter().zip(&values).map(|(k, v)| format!("\"{k}\": \"{v}\"")).collect();
+    let text = format!("{{{}}}", pairs.join(", "));
+    check(0x4000_0000 | count as u32, &table, &(keys.concat() + &values.concat()), &text);
+}
+
 #[test]
 fn array_vectors() {
     use userfilefs::format::kv::array;
