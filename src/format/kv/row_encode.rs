@@ -179,9 +179,6 @@ fn stored_families(layout: &TableLayout, index: &IndexLayout) -> Result<Vec<Stor
     let mut columns = Vec::new();
     for (ids, composite) in [(&index.stored_ids, false), (&index.composite_ids, true)] {
         for id in ids {
-            if layout.columns.iter().any(|c| c.id == *id && c.is_virtual) && !composite {
-                continue;
-            }
             columns.push((part(layout, *id, Direction::Asc)?, composite));
         }
     }

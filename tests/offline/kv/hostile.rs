@@ -17,6 +17,12 @@ use userfilefs::format::kv::{
     array, decimal_code, envelope, geo, inverted, json, json_parse, key, mvcc, value,
 };
 
+/// How many times more than usual: `USERFILEFS_FUZZ=n`. The seeds are fixed.
+fn rounds(usual: u32) -> u32 {
+    let times = std::env::var("USERFILEFS_FUZZ").ok().and_then(|n| n.parse().ok()).unwrap_or(1);
+    usual * times
+}
+
 /// Every truncation, every flipped bit of short inputs, and some random damage.
 fn damaged(bytes: &[u8], dice: &mut Dice) -> Vec<Vec<u8>> {
     let mut all: Vec<Vec<u8>> = (0..bytes.len().min(200)).map(|n| bytes[..n].to_vec()).collect();
@@ -63,7 +69,7 @@ fn damaged_values_and_keys() {
     let mut dice = Dice(1);
     let mut runner = runner();
     for ty in value_types() {
-        for _ in 0..12 {
+        for _ in 0..rounds(6) {
             let d = datum(&ty).new_tree(&mut runner).unwrap().current();
             let mut bytes = Vec::new();
             value::put_tagged(&mut bytes, 1, &d, &ty).unwrap();
@@ -88,7 +94,7 @@ fn damaged_values_and_keys() {
         }
     }
     for ty in key_types() {
-        for _ in 0..12 {
+        for _ in 0..rounds(6) {
             let d = datum(&ty).new_tree(&mut runner).unwrap().current();
             for dir in [Asc, Desc] {
                 let mut bytes = Vec::new();
@@ -107,7 +113,7 @@ fn damaged_values_and_keys() {
 fn damaged_rows_and_entries() {
     let mut dice = Dice(2);
     let mut runner = runner();
-    for _ in 0..40 {
+    for _ in 0..rounds(25) {
         let layout = Arc::new(random_table(&mut dice));
         let mut encoder = RowEncoder::new(layout.clone()).unwrap();
         let strict = RowDecoder::new(layout.clone()).unwrap();
@@ -161,7 +167,7 @@ fn damaged_rows_and_entries() {
 fn random_bytes_in_every_decoder() {
     let mut dice = Dice(3);
     let types = value_types();
-    for round in 0..20_000 {
+    for round in 0..rounds(12_000) {
         let len = dice.roll(if round % 10 == 0 { 300 } else { 24 });
         // Half of the bytes are small or special, which gets further than noise.
         let b: Vec<u8> = (0..len)

@@ -8,6 +8,7 @@ mod layouts;
 mod properties;
 mod random_rows;
 mod texts;
+mod vectors;
 
 /// Bytes of hex digits; blanks are ignored.
 pub fn hex(text: &str) -> Vec<u8> {
