@@ -118,6 +118,12 @@ impl Cursor {
         block.buf.get(self.value.clone()).unwrap_or(&[])
     }
 
+    /// Whether no entry follows the current one.
+    #[inline]
+    pub(super) fn is_last(&self, block: &Block) -> bool {
+        self.next >= block.entries_end
+    }
+
     /// Goes to the next entry; false after the last one.
     #[inline]
     pub(super) fn advance(&mut self, block: &Block) -> Result<bool, Error> {

@@ -211,7 +211,7 @@ impl<'r, R: ReadAt> Iter<'r, R> {
             return Ok(None);
         }
         if let Some(checks) = &mut self.checks {
-            checks.entry(&self.block, user_key, trailer, self.cursor.value(&self.block))?;
+            checks.entry(&self.block, &self.cursor, (user_key, trailer))?;
         }
         let kind = Kind::from_byte(trailer.to_le_bytes()[0]);
         let mut value = self.cursor.value(&self.block);
@@ -408,8 +408,8 @@ impl Checks {
     }
 
     #[inline]
-    fn entry(&mut self, block: &Block, user: &[u8], trailer: u64, value: &[u8]) -> Result<(), Error> {
-        let result = self.entry_order(block, user, trailer);
+    fn entry(&mut self, block: &Block, cursor: &Cursor, (user, trailer): (&[u8], u64)) -> Result<(), Error> {
+        let result = self.entry_order(block, (user, trailer), cursor.is_last(block));
         self.started = true;
         self.first_of_block = false;
         self.last.clear();
@@ -417,18 +417,16 @@ impl Checks {
         self.last_trailer = trailer;
         self.stats.entries += 1;
         self.stats.key_bytes += user.len() as u64 + 8;
-        self.stats.value_bytes += value.len() as u64;
-        if let Some((_, version)) = key::split(user)
-            && !version.is_empty()
-        {
+        self.stats.value_bytes += cursor.value(block).len() as u64;
+        if let Some((_, version)) = key::split(user) {
             self.stats.version(version);
         }
         result
     }
 
     #[inline]
-    fn entry_order(&self, block: &Block, user: &[u8], trailer: u64) -> Result<(), Error> {
-        let now = (user, trailer);
+    fn entry_order(&self, block: &Block, now: (&[u8], u64), is_last: bool) -> Result<(), Error> {
+        let user = now.0;
         let last = (self.last.as_slice(), self.last_trailer);
         if self.started && key::compare_internal(last, now) != Ordering::Less {
             let detail = format!("{} is not after its predecessor {}", hex(user), hex(&self.last));
@@ -440,7 +438,7 @@ impl Checks {
             return Err(block.corrupt(ErrorKind::Order, 0, "key", detail));
         }
         let separator = (self.separator.as_slice(), self.separator_trailer);
-        if key::compare_internal(now, separator) == Ordering::Greater {
+        if is_last && key::compare_internal(now, separator) == Ordering::Greater {
             let detail = format!("{} is after the index key of its block", hex(user));
             return Err(block.corrupt(ErrorKind::Order, 0, "key", detail));
         }
@@ -451,6 +449,9 @@ impl Checks {
 impl Stats {
     #[inline]
     pub(super) fn version(&mut self, version: &[u8]) {
+        if version.is_empty() || self.version_max.as_deref() == Some(version) {
+            return;
+        }
         widen(&mut self.version_min, version, Ordering::Less);
         widen(&mut self.version_max, version, Ordering::Greater);
     }

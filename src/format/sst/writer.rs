@@ -188,9 +188,7 @@ impl Writer {
         self.stats.entries += 1;
         self.stats.key_bytes += (user_key.len() + SET.len()) as u64;
         self.stats.value_bytes += value.len() as u64;
-        if !version.is_empty() {
-            self.stats.version(version);
-        }
+        self.stats.version(version);
         self.last_key.clear();
         self.last_key.extend_from_slice(user_key);
         Ok(())
