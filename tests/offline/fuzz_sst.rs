@@ -1,13 +1,14 @@
 //! Fuzzing of the table reader: the goldens, changed by a seed. The seeds run in every test run;
-//! `USERFILEFS_FUZZ=n` runs n times as many.
+//! `USERFILEFS_FUZZ=n` runs n times as many, and `scripts/test --long` 50 times.
 
 use super::sst_data::Rng;
 use super::sst_goldens::goldens;
 use userfilefs::format::sst::{ChecksumKind, Reader, key};
 
-/// How many times more than usual.
+/// How many rounds to run where `usual` are right for every day.
 pub fn rounds(usual: u64) -> u64 {
-    let times = std::env::var("USERFILEFS_FUZZ").ok().and_then(|n| n.parse().ok()).unwrap_or(1);
+    let long = if std::env::var_os("USERFILEFS_TEST_LONG").is_some() { 50 } else { 1 };
+    let times = std::env::var("USERFILEFS_FUZZ").ok().and_then(|n| n.parse().ok()).unwrap_or(long);
     usual * times
 }
 
