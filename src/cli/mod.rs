@@ -89,7 +89,7 @@ fn start_log(verbose: u8) {
         2 => "debug",
         _ => "trace",
     };
-    let default = format!("{level},tokio_postgres=warn,rustls=warn,fuser=warn");
+    let default = format!("{level},tokio_postgres=warn,rustls=warn,fuser=error");
     let filter = std::env::var("USERFILEFS_LOG").unwrap_or(default);
     let mut builder = env_logger::Builder::new();
     builder.parse_filters(&filter);

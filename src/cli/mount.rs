@@ -627,6 +627,10 @@ impl Lifecycle for Served {
         self.0.status_line()
     }
 
+    fn state(&self) -> String {
+        self.0.state()
+    }
+
     fn read_only(&self) -> bool {
         self.0.config().read_only
     }

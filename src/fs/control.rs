@@ -122,6 +122,13 @@ impl UserfileFs {
         }
     }
 
+    /// Everything that helps to find out what the filesystem is about: the counters, and the files that are not
+    /// stored yet.
+    pub fn state(&self) -> String {
+        let text = |control| self.control_text(control).unwrap_or_default();
+        format!("{}not stored yet:\n{}", text(Control::Stats), text(Control::Writing))
+    }
+
     /// Files with contents that are not stored yet, with their size.
     pub fn writing(&self) -> Vec<(String, u64)> {
         let tree = self.tree.lock();

@@ -178,6 +178,7 @@ fn other_signals() {
         kill -USR1 "$p"
         for _ in $(seq 100); do grep -q 'state of' "$LOG" && break; sleep 0.05; done
         grep -q 'state of' "$LOG"
+        grep -q '^tables ' "$LOG"
         mv "$LOG" "$LOG.old"
         kill -HUP "$p"
         for _ in $(seq 100); do test -e "$LOG" && break; sleep 0.05; done
