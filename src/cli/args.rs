@@ -62,6 +62,12 @@ commands! {
     Userfile => userfile,
     #[allow(missing_docs)]
     Generate => generate,
+    /// Show what a backup holds
+    Show => show,
+    /// Write the rows of a table of a backup
+    Export => export,
+    /// Read a whole backup and tell every damage
+    Check => check,
     /// Look at, start or stop the private PostgreSQL of this user
     Server => server,
 }

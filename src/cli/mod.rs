@@ -5,12 +5,16 @@
 //! with [`runtime`].
 
 pub mod args;
+pub mod check;
 pub mod connect;
 pub mod exit;
+pub mod export;
 pub mod generate;
 pub mod mount;
 pub mod output;
+pub mod place;
 pub mod server;
+pub mod show;
 mod surroundings;
 pub mod umount;
 pub mod userfile;

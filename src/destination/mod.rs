@@ -6,11 +6,13 @@
 mod local;
 mod memory;
 pub mod uri;
+mod userfile;
 
 use std::sync::Arc;
 
 pub use local::Local;
 pub use memory::Memory;
+pub use userfile::Userfile;
 
 /// The largest file that is read into memory at once, in bytes: control files and version 1 encryption.
 pub const WHOLE_FILE_LEN_MAX: u64 = 1 << 30;

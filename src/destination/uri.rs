@@ -49,23 +49,6 @@ pub fn parse(uri: &str) -> Result<Address, Error> {
     }
 }
 
-/// Splits a path that ends like a full backup's folder (`…/2026/11/20-175046.60`) into collection and
-/// folder; any other path has an empty folder.
-pub fn split_collection(path: &str) -> (String, String) {
-    let trimmed = path.trim_end_matches('/');
-    let parts: Vec<&str> = trimmed.split('/').collect();
-    if let Some(at) = parts.len().checked_sub(3)
-        && at > 0
-    {
-        let folder = parts[at..].join("/");
-        if crate::format::manifest::names::is_full_folder(&folder) {
-            let root = parts[..at].join("/");
-            return (if root.is_empty() { "/".into() } else { root }, folder);
-        }
-    }
-    (path.to_owned(), String::new())
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -81,17 +64,5 @@ mod tests {
         assert_eq!(parse("userfile:///x/y/").unwrap(), userfile(None, "x/y"));
         assert_eq!(parse("userfile://d.s.t/x").unwrap(), userfile(Some("d.s.t"), "x"));
         assert!(parse("s3://b/x?AWS_SECRET_ACCESS_KEY=k").is_err());
-    }
-
-    #[test]
-    fn collections() {
-        let split = |path: &str| {
-            let (root, folder) = split_collection(path);
-            format!("{root}|{folder}")
-        };
-        assert_eq!(split("/c/2026/11/20-175046.60"), "/c|2026/11/20-175046.60");
-        assert_eq!(split("c/2026/11/20-175046.60/"), "c|2026/11/20-175046.60");
-        assert_eq!(split("/c/x"), "/c/x|");
-        assert_eq!(split("2026/11/20-175046.60"), "2026/11/20-175046.60|");
     }
 }

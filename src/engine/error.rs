@@ -32,11 +32,13 @@ pub enum Error {
     #[error(transparent)]
     Chain(#[from] manifest::chain::Error),
     /// A data file is damaged.
-    #[error("{file}: {cause}")]
+    #[error("{file}: offset {offset}: {cause}")]
     Data {
         /// Full name.
         file: String,
-        /// What is wrong, with the offset.
+        /// In the (decrypted) file, in bytes.
+        offset: u64,
+        /// What is wrong.
         cause: String,
     },
     /// There is no backup at the place.

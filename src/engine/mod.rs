@@ -3,6 +3,8 @@
 //! Synchronous: a command runs on as many threads as there are cores, and reads through a
 //! [`crate::destination::Source`].
 
+pub mod asof;
+pub mod check;
 mod error;
 mod eval;
 pub mod export;

@@ -355,3 +355,37 @@ impl ReadAt for DataFile {
         }
     }
 }
+
+/// Splits a path that ends like a full backup's folder (`…/2026/11/20-175046.60`) into collection and
+/// folder; any other path has an empty folder.
+pub fn split_collection(path: &str) -> (String, String) {
+    let trimmed = path.trim_end_matches('/');
+    let parts: Vec<&str> = trimmed.split('/').collect();
+    if let Some(at) = parts.len().checked_sub(3)
+        && at > 0
+    {
+        let folder = parts[at..].join("/");
+        if names::is_full_folder(&folder) {
+            let root = parts[..at].join("/");
+            return (if root.is_empty() { "/".into() } else { root }, folder);
+        }
+    }
+    (path.to_owned(), String::new())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn collections() {
+        let split = |path: &str| {
+            let (root, folder) = split_collection(path);
+            format!("{root}|{folder}")
+        };
+        assert_eq!(split("/c/2026/11/20-175046.60"), "/c|2026/11/20-175046.60");
+        assert_eq!(split("c/2026/11/20-175046.60/"), "c|2026/11/20-175046.60");
+        assert_eq!(split("/c/x"), "/c/x|");
+        assert_eq!(split("2026/11/20-175046.60"), "2026/11/20-175046.60|");
+    }
+}

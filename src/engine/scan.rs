@@ -153,10 +153,7 @@ impl<'b> Scan<'b> {
     }
 
     fn data_error(&self, cursor: &Cursor, cause: &dyn std::fmt::Display) -> Error {
-        Error::Data {
-            file: self.place(cursor.id),
-            cause: format!("block at offset {}: {cause}", cursor.offset),
-        }
+        Error::Data { file: self.place(cursor.id), offset: cursor.offset, cause: cause.to_string() }
     }
 
     fn open(&self, id: FileId) -> Result<Reader<DataFile>, Error> {
@@ -208,12 +205,18 @@ impl<'b> Scan<'b> {
     }
 }
 
-fn read_error(error: ReadError<DataError>, file: String) -> Error {
+pub(super) fn read_error(error: ReadError<DataError>, file: String) -> Error {
     match error {
         ReadError::Source(DataError::Source(error)) => Error::Source(error),
         ReadError::Source(DataError::Crypt(cause)) => Error::Crypt { file, cause },
-        ReadError::Table(cause) => Error::Data { file, cause: cause.to_string() },
+        ReadError::Table(cause) => table_error(&cause, file),
     }
+}
+
+/// A damage of a table, with the name of the file.
+pub(super) fn table_error(error: &sst::Error, file: String) -> Error {
+    let within = error.within.map_or(String::new(), |at| format!(" (byte {at} of the block)"));
+    Error::Data { file, offset: error.offset, cause: format!("{}{within}: {}", error.field, error.detail) }
 }
 
 /// Position of the least cursor: by key, then newest version, then newest layer.
@@ -257,13 +260,13 @@ impl Cursor {
                 Ok(None) => return Ok(false),
                 Err(error) => return Err(read_error(error, scan.place(self.id))),
             };
-            let damaged = |cause: String| Error::Data { file: scan.place(self.id), cause };
-            let (key, version) = entry.mvcc().map_err(|error| damaged(error.to_string()))?;
+            let offset = entry.block_offset;
+            let damaged = |cause: String| Error::Data { file: scan.place(self.id), offset, cause };
+            let (key, version) = entry.mvcc().map_err(|error| table_error(&error, scan.place(self.id)))?;
             if version.is_empty() {
-                return Err(damaged(format!("block at offset {}: a key has no version", entry.block_offset)));
+                return Err(damaged("a key has no version".into()));
             }
-            let time = mvcc::decode_version(version)
-                .map_err(|error| damaged(format!("block at offset {}: {error}", entry.block_offset)))?;
+            let time = mvcc::decode_version(version).map_err(|error| damaged(error.to_string()))?;
             let wall = i64::try_from(time.wall).unwrap_or(i64::MAX);
             let logical = i32::try_from(time.logical).unwrap_or(i32::MAX);
             if (wall, logical) > scan.at.order() || masks.iter().any(|mask| mask.contains(key)) {

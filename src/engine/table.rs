@@ -90,11 +90,8 @@ impl State<'_> {
         match pairs.first() {
             Some(pair) => Error::Data {
                 file: self.scan.place(pair.file),
-                cause: format!(
-                    "block at offset {}, key {}: {cause}",
-                    pair.offset,
-                    super::pretty::key(&pair.key)
-                ),
+                offset: pair.offset,
+                cause: format!("key {}: {cause}", super::pretty::key(&pair.key)),
             },
             None => Error::Request(cause.to_string()),
         }

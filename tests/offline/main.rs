@@ -2,9 +2,7 @@
 #[path = "../support/mod.rs"]
 mod support;
 
-#[global_allocator]
-static ALLOCATOR: support::alloc::Counting = support::alloc::Counting;
-
+mod check;
 mod crypt;
 mod export;
 mod fuzz_crypt;

@@ -1,0 +1,107 @@
+//! `userfilefs show`: what SHOW BACKUP prints, from the files alone.
+
+use super::place::{PlaceArgs, explain};
+use super::{Exit, output};
+use crate::engine::Backup;
+use crate::engine::show::{self, Details};
+use crate::engine::tabular::Format;
+use clap::ValueEnum;
+
+/// What to show.
+#[derive(ValueEnum, Clone, Copy, PartialEq, Eq, Debug)]
+pub enum What {
+    /// Databases, schemas, types and tables (SHOW BACKUP)
+    Backup,
+    /// The backups of a collection (SHOW BACKUPS)
+    Backups,
+    /// With CREATE statements (SHOW BACKUP SCHEMAS)
+    Schemas,
+    /// Data files (SHOW BACKUP FILES)
+    Files,
+    /// Ranges of keys (SHOW BACKUP RANGES)
+    Ranges,
+    /// CREATE statements alone, in an order in which they can run
+    Script,
+}
+
+/// How rows are printed.
+#[derive(ValueEnum, Clone, Copy, PartialEq, Eq, Debug)]
+#[allow(missing_docs, reason = "the names say it")]
+pub enum RowFormat {
+    Table,
+    Csv,
+    Tsv,
+    Json,
+    Ndjson,
+    Records,
+    Sql,
+    Raw,
+    Html,
+}
+
+impl RowFormat {
+    /// The engine's word for it.
+    pub fn engine(self) -> Format {
+        match self {
+            Self::Table => Format::Table,
+            Self::Csv => Format::Csv,
+            Self::Tsv => Format::Tsv,
+            Self::Json => Format::Json,
+            Self::Ndjson => Format::Ndjson,
+            Self::Records => Format::Records,
+            Self::Sql => Format::Sql,
+            Self::Raw => Format::Raw,
+            Self::Html => Format::Html,
+        }
+    }
+}
+
+/// Flags of `userfilefs show`.
+#[derive(clap::Args, Debug)]
+pub struct Args {
+    #[command(flatten)]
+    place: PlaceArgs,
+
+    /// What to show
+    #[arg(value_enum, value_name = "WHAT", default_value = "backup")]
+    what: What,
+
+    /// Add privileges and owner
+    #[arg(long)]
+    privileges: bool,
+
+    /// Add ids
+    #[arg(long)]
+    debug_ids: bool,
+
+    /// How to print rows [default: table on a terminal, else tsv]
+    #[arg(long, value_enum, value_name = "FORMAT")]
+    format: Option<RowFormat>,
+}
+
+/// Runs it.
+pub fn run(args: Args) -> anyhow::Result<Exit> {
+    let place = args.place.open()?;
+    let default = if output::to_terminal() { RowFormat::Table } else { RowFormat::Tsv };
+    let format = args.format.unwrap_or(default).engine();
+    let details = Details {
+        schemas: args.what == What::Schemas,
+        privileges: args.privileges,
+        debug_ids: args.debug_ids,
+    };
+    if args.what == What::Backups {
+        let table = show::backups(&*place.source).map_err(explain)?;
+        output::out().bytes(table.print(format).as_bytes());
+        return Ok(Exit::Success);
+    }
+    let backup = Backup::open(&place.source, &place.folder, &place.options).map_err(explain)?;
+    let text = match args.what {
+        What::Backup | What::Schemas => show::objects(&backup, details).map_err(explain)?.print(format),
+        What::Files => show::files(&backup).print(format),
+        What::Ranges => show::ranges(&backup).print(format),
+        What::Script => show::script(&backup).map_err(explain)?,
+        What::Backups => String::new(),
+    };
+    output::out().bytes(text.as_bytes());
+    Ok(Exit::Success)
+}
