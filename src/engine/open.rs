@@ -313,6 +313,7 @@ impl ReadAt for FileAt {
 }
 
 /// The plaintext of a data file.
+#[allow(clippy::large_enum_variant, reason = "one per open file")]
 pub enum DataFile {
     /// Not encrypted.
     Plain(FileAt),

@@ -241,13 +241,15 @@ fn pair_error(state: &State<'_>, pair: &Pair, cause: &dyn std::fmt::Display) -> 
 
 /// What a row asks of an index: key (empty when columns are compared) and hash.
 type Ask<'f> = dyn FnMut(usize, &[u8], u64) + 'f;
+/// The same, with the first pair of the row.
+type AskOfPair<'f> = dyn FnMut(&Pair, usize, &[u8], u64) + 'f;
 
 /// Decodes the rows of a segment and tells what they ask of the indexes.
 fn each_row(
     state: &State<'_>,
     table: &Table<'_>,
     segment: &Segment,
-    ask: &mut dyn FnMut(&Pair, usize, &[u8], u64),
+    ask: &mut AskOfPair<'_>,
 ) -> Result<u64, Error> {
     let decoder = RowDecoder::new(table.layout.clone())
         .map_err(|error| Error::Request(error.to_string()))?
