@@ -12,8 +12,10 @@ pub mod open;
 pub mod pretty;
 pub mod scan;
 pub mod show;
+pub mod store;
 pub mod table;
 pub mod tabular;
+pub mod write;
 
 pub use error::Error;
 pub use open::{Backup, Layer, OpenOptions};

@@ -5,6 +5,7 @@ use std::path::Path;
 
 use prost::Message;
 use userfilefs::format::descriptor::create::Qualify;
+use userfilefs::format::descriptor::types::{TypeResolver, internal_type};
 use userfilefs::format::descriptor::{Catalog, Descriptor, proto::DescriptorProto};
 use userfilefs::format::manifest::{self, Manifest, envelope, names, wire};
 
@@ -176,4 +177,27 @@ fn damaged_manifests_are_errors_or_other_manifests_never_panics() {
         look(&stored[..at]);
         assert!(envelope::verify(&bytes, &envelope::checksum(&stored)).is_err());
     }
+}
+
+#[test]
+fn types_come_back_as_stored() {
+    let Some(root) = fixtures() else { return };
+    let mut compared = 0;
+    for layer in LAYERS.iter().filter(|layer| layer.starts_with("backups/")) {
+        let catalog =
+            Catalog::of_manifest(&Manifest::from_stored(&stored(&root.join(layer))).unwrap()).unwrap();
+        let user_type = |name: &str| {
+            catalog.descriptors().iter().find_map(|descriptor| match descriptor {
+                Descriptor::Type(ty) if catalog.type_name(ty) == name => Some((ty.id(), ty.array_type_id())),
+                _ => None,
+            })
+        };
+        for column in catalog.tables().flat_map(|table| &table.columns) {
+            let want = column.r#type.as_ref().unwrap();
+            let got = internal_type(&catalog.column_type(want).unwrap(), &user_type).unwrap();
+            assert_eq!(&got, want, "{layer} {}", column.name());
+            compared += 1;
+        }
+    }
+    assert!(compared > 200, "{compared}");
 }

@@ -182,3 +182,192 @@ fn translate(ty: &InternalType, types: &dyn TypeResolver, depth: usize) -> Resul
         family => ColumnType::Unknown { family: size(family) },
     })
 }
+
+/// The protobuf form of a type, with the fields that 21.1 writes. `user_type` gives the descriptor ids of an
+/// enum and of its array type by the enum's name.
+pub fn internal_type(
+    ty: &ColumnType,
+    user_type: &dyn Fn(&str) -> Option<(u32, u32)>,
+) -> Result<InternalType, Error> {
+    let (family, width, precision, visible, oid) = numbers(ty)?;
+    let mut out = InternalType {
+        family: Some(family),
+        width: Some(width),
+        precision: Some(precision),
+        visible_type: Some(visible),
+        oid: Some(oid),
+        time_precision_is_set: Some(false),
+        ..InternalType::default()
+    };
+    match ty {
+        ColumnType::Time { precision: Some(_) }
+        | ColumnType::TimeTz { precision: Some(_) }
+        | ColumnType::Timestamp { precision: Some(_) }
+        | ColumnType::TimestampTz { precision: Some(_) } => out.time_precision_is_set = Some(true),
+        ColumnType::Interval { precision, to, from } => {
+            out.time_precision_is_set = Some(precision.is_some());
+            let number = |field: &Option<IntervalField>| field.map_or(0, |field| field as i32 + 1);
+            out.interval_duration_field = Some(super::proto::IntervalField {
+                duration_type: Some(number(to)),
+                from_duration_type: Some(number(from)),
+            });
+        }
+        ColumnType::Collated { locale, .. } => out.locale = Some(locale.clone()),
+        ColumnType::Geometry(shape) | ColumnType::Geography(shape) => {
+            out.geo_metadata = Some(super::proto::GeoMetadata {
+                srid: Some(shape.srid),
+                shape_type: Some(shape_number(&shape.shape)),
+            });
+        }
+        ColumnType::Enum(e) => {
+            let (id, array) = user_type(&e.name)
+                .ok_or_else(|| Error::Type(format!("type {} has no descriptor", e.name)))?;
+            out.oid = Some(USER_TYPE_OID_BASE.saturating_add(id));
+            out.udt_metadata = Some(super::proto::UdtMetadata {
+                array_type_oid: Some(USER_TYPE_OID_BASE.saturating_add(array)),
+            });
+        }
+        ColumnType::Array(element) => {
+            let contents = internal_type(element, user_type)?;
+            out.array_elem_type = contents.family;
+            (out.width, out.precision, out.visible_type) =
+                (contents.width, contents.precision, contents.visible_type);
+            out.locale = contents.locale.clone();
+            out.oid = Some(match contents.udt_metadata {
+                Some(user) => user.array_type_oid(),
+                None => array_oid(contents.oid()),
+            });
+            out.array_contents = Some(Box::new(contents));
+        }
+        _ => {}
+    }
+    Ok(out)
+}
+
+fn shape_number(shape: &str) -> i32 {
+    let (base, dimensions) = match shape {
+        s if s.ends_with("ZM") => (s.trim_end_matches("ZM"), 3000),
+        s if s.ends_with('Z') => (s.trim_end_matches('Z'), 1000),
+        s if s.ends_with('M') => (s.trim_end_matches('M'), 2000),
+        s => (s, 0),
+    };
+    let number = match base {
+        "POINT" => 1,
+        "LINESTRING" => 2,
+        "POLYGON" => 3,
+        "MULTIPOINT" => 4,
+        "MULTILINESTRING" => 5,
+        "MULTIPOLYGON" => 6,
+        "GEOMETRYCOLLECTION" => 7,
+        "GEOMETRY" => 8,
+        _ => return 0,
+    };
+    number + dimensions
+}
+
+/// Family, width, precision, visible type and object id.
+fn numbers(ty: &ColumnType) -> Result<(i32, i32, i32, i32, u32), Error> {
+    let int = |n: u32| i32::try_from(n).map_err(|_| Error::Type("width is too large".into()));
+    let digits = |precision: &Option<u8>| precision.map_or(0, i32::from);
+    Ok(match ty {
+        ColumnType::Bool => (0, 0, 0, 0, 16),
+        ColumnType::Int { width: 16 } => (1, 16, 0, 0, 21),
+        ColumnType::Int { width: 32 } => (1, 32, 0, 0, 23),
+        ColumnType::Int { .. } => (1, 64, 0, 0, 20),
+        ColumnType::Float { width: 32 } => (2, 32, 0, 5, 700),
+        ColumnType::Float { .. } => (2, 64, 0, 0, 701),
+        ColumnType::Decimal { precision, scale } => (3, int(*scale)?, int(*precision)?, 0, 1700),
+        ColumnType::Date => (4, 0, 0, 0, 1082),
+        ColumnType::Timestamp { precision } => (5, 0, digits(precision), 0, 1114),
+        ColumnType::TimestampTz { precision } => (9, 0, digits(precision), 0, 1184),
+        ColumnType::Interval { precision, .. } => (6, 0, digits(precision), 0, 1186),
+        ColumnType::String { kind, width } | ColumnType::Collated { kind, width, .. } => {
+            let (visible, oid) = match kind {
+                StringKind::Text => (0, 25),
+                StringKind::Varchar => (7, 1043),
+                StringKind::Char => (8, 1042),
+                StringKind::QuotedChar => (9, 18),
+                StringKind::Name => (0, 19),
+            };
+            let family = match (ty, kind) {
+                (ColumnType::Collated { .. }, _) => 10,
+                (_, StringKind::Name) => 11,
+                _ => 7,
+            };
+            (family, int(*width)?, 0, visible, oid)
+        }
+        ColumnType::Bytes => (8, 0, 0, 0, 17),
+        ColumnType::Oid(kind) => {
+            let oid = match kind {
+                OidKind::Oid => 26,
+                OidKind::Class => 2205,
+                OidKind::Type => 2206,
+                OidKind::Proc => 24,
+                OidKind::Procedure => 2202,
+                OidKind::Namespace => 4089,
+                OidKind::Role => 4096,
+            };
+            (12, 0, 0, 0, oid)
+        }
+        ColumnType::Uuid => (14, 0, 0, 0, 2950),
+        ColumnType::Array(_) => (15, 0, 0, 0, 0),
+        ColumnType::Inet => (16, 0, 0, 0, 869),
+        ColumnType::Time { precision } => (17, 0, digits(precision), 0, 1083),
+        ColumnType::Json => (18, 0, 0, 0, 3802),
+        ColumnType::TimeTz { precision } => (19, 0, digits(precision), 0, 1266),
+        ColumnType::Bit { varying: false, width } => (21, int(*width)?, 0, 0, 1560),
+        ColumnType::Bit { width, .. } => (21, int(*width)?, 0, 10, 1562),
+        ColumnType::Geometry(_) => (22, 0, 0, 0, 90_000),
+        ColumnType::Geography(_) => (23, 0, 0, 0, 90_002),
+        ColumnType::Enum(_) => (24, 0, 0, 0, 0),
+        ColumnType::Box2d => (25, 0, 0, 0, 90_004),
+        ColumnType::Tuple(_)
+        | ColumnType::OidVector
+        | ColumnType::Int2Vector
+        | ColumnType::PgLsn
+        | ColumnType::TsVector
+        | ColumnType::TsQuery
+        | ColumnType::Unknown { .. } => return Err(Error::Type(format!("{ty} cannot be written"))),
+    })
+}
+
+/// Object id of the array type of a built-in type.
+fn array_oid(element: u32) -> u32 {
+    const ARRAYS: &[(u32, u32)] = &[
+        (16, 1000),
+        (20, 1016),
+        (23, 1007),
+        (21, 1005),
+        (701, 1022),
+        (700, 1021),
+        (1700, 1231),
+        (1082, 1182),
+        (1114, 1115),
+        (1184, 1185),
+        (1186, 1187),
+        (25, 1009),
+        (1043, 1015),
+        (1042, 1014),
+        (18, 1002),
+        (19, 1003),
+        (17, 1001),
+        (26, 1028),
+        (2205, 2210),
+        (2206, 2211),
+        (24, 1008),
+        (2202, 2207),
+        (4089, 4090),
+        (4096, 4097),
+        (2950, 2951),
+        (869, 1041),
+        (3802, 3807),
+        (1083, 1183),
+        (1266, 1270),
+        (1560, 1561),
+        (1562, 1563),
+        (90_000, 90_001),
+        (90_002, 90_003),
+        (90_004, 90_005),
+    ];
+    ARRAYS.iter().find(|(own, _)| *own == element).map_or(0, |(_, array)| *array)
+}

@@ -1,0 +1,355 @@
+//! Writing layers: data files, statistics, manifest, in the order that makes a crash harmless.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::format::crypt::{IV_LEN, Key, encrypt_v1};
+use crate::format::kv::mvcc;
+use crate::format::kv::row::row_prefix;
+use crate::format::manifest::{
+    BuildInfo, COVERAGE_ALL, DescriptorRevision, FILTER_ALL, FILTER_LATEST, File, Manifest, ManifestProto,
+    PartitionDescriptor, RowCount, Span, Timestamp, Version as ClusterVersion, envelope, names,
+};
+use crate::format::sst::{WriteError, Writer, WriterOptions};
+use prost::Message;
+
+use super::store::{Store, Window};
+
+/// Takes finished files.
+pub trait Sink {
+    /// Stores a file under a relative name. A name is never given twice.
+    fn put(&mut self, name: &str, content: &[u8]) -> std::io::Result<()>;
+}
+
+/// Why a layer was not written.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The sink failed.
+    #[error("cannot write the backup: {0}")]
+    Sink(#[from] std::io::Error),
+    /// An entry cannot stand in a data file.
+    #[error("cannot write a data file: {0}")]
+    Table(#[from] WriteError),
+}
+
+/// Which of the two encryption formats.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SealVersion {
+    /// Readable by every version.
+    V1,
+    /// Readable by 21.1 and later.
+    V2,
+}
+
+/// How files are encrypted.
+#[derive(Clone)]
+pub struct Seal {
+    /// The key.
+    pub key: Key,
+    /// The format.
+    pub version: SealVersion,
+}
+
+/// Everything about a layer but its data.
+#[derive(Clone, Default)]
+pub struct LayerSpec {
+    /// Folder in the sink, `""` for its root.
+    pub folder: String,
+    /// Zero for a full layer.
+    pub start: Timestamp,
+    /// The AS OF time.
+    pub end: Timestamp,
+    /// All versions.
+    pub history: bool,
+    /// History is there after this time.
+    pub revision_start: Timestamp,
+    /// Every index of every table.
+    pub spans: Vec<Span>,
+    /// Those that the layer before does not cover.
+    pub introduced_spans: Vec<Span>,
+    /// Raw, ordered by id.
+    pub descriptors: Vec<Vec<u8>>,
+    /// Changes within the window: time, id, raw descriptor.
+    pub descriptor_changes: Vec<(Timestamp, u32, Option<Vec<u8>>)>,
+    /// Databases that are there whole.
+    pub complete_dbs: Vec<u32>,
+    /// Everything in the cluster.
+    pub cluster: bool,
+    /// 16 bytes.
+    pub cluster_id: Vec<u8>,
+    /// 16 bytes, of this layer.
+    pub id: Vec<u8>,
+    /// Data files are cut at about so many bytes of keys and values.
+    pub file_len: u64,
+    /// Put data files into `data/`, as 21.2 and later do.
+    pub data_folder: bool,
+    /// Major and minor version for RESTORE of 22.1 and later.
+    pub cluster_version: Option<(i32, i32)>,
+}
+
+/// A file of random bytes for an initialisation vector.
+fn random_iv() -> [u8; IV_LEN] {
+    let mut iv = [0; IV_LEN];
+    for (to, from) in iv.iter_mut().zip(uuid::Uuid::new_v4().into_bytes()) {
+        *to = from;
+    }
+    // The version and variant bits of a UUID are constant; a second one fills them.
+    for (to, from) in iv.iter_mut().zip(uuid::Uuid::new_v4().into_bytes().into_iter().rev()) {
+        *to ^= from;
+    }
+    iv
+}
+
+impl Seal {
+    fn apply(&self, plain: &[u8]) -> Vec<u8> {
+        match self.version {
+            SealVersion::V1 => encrypt_v1(&self.key, &random_iv(), plain),
+            SealVersion::V2 => {
+                let mut out = Vec::new();
+                let mut encryptor = crate::format::crypt::Encryptor::new(self.key.clone(), random_iv());
+                encryptor.push(plain, &mut out);
+                encryptor.finish(&mut out);
+                out
+            }
+        }
+    }
+}
+
+fn sealed(seal: Option<&Seal>, plain: Vec<u8>) -> Vec<u8> {
+    match seal {
+        Some(seal) => seal.apply(&plain),
+        None => plain,
+    }
+}
+
+fn version_of(time: Timestamp) -> mvcc::Timestamp {
+    mvcc::Timestamp {
+        wall: u64::try_from(time.wall_time).unwrap_or(0),
+        logical: u32::try_from(time.logical).unwrap_or(0),
+        synthetic: false,
+    }
+}
+
+/// Where a locality's files go: the sink and the files put there.
+pub struct LocalityStore<'s> {
+    /// `region=b`; empty for the default.
+    pub locality_kv: String,
+    /// Which spans go there: those for which this is true.
+    pub takes: fn(&Span) -> bool,
+    /// The place.
+    pub sink: &'s mut dyn Sink,
+}
+
+struct Open {
+    writer: Writer,
+    bytes: Vec<u8>,
+    first: Vec<u8>,
+    counts: (i64, i64, i64),
+}
+
+/// Writes layers of a store.
+pub struct LayerWriter<'s> {
+    /// The default place.
+    pub sink: &'s mut dyn Sink,
+    /// Further places of a locality-aware backup.
+    pub stores: Vec<LocalityStore<'s>>,
+    /// Encryption; ENCRYPTION-INFO is the caller's.
+    pub seal: Option<Seal>,
+    /// The number of the next data file; see [`names::unique_int`].
+    pub next_file: i64,
+}
+
+impl LayerWriter<'_> {
+    /// Writes a layer of what `store` holds. The manifest comes last but for its checksum.
+    pub fn layer(&mut self, store: &Store, spec: &LayerSpec) -> Result<Manifest, Error> {
+        let mut files = Vec::new();
+        for span in &spec.spans {
+            let introduced = spec.introduced_spans.iter().any(|new| new.contains(&span.key));
+            let start = if introduced { Timestamp::default() } else { spec.start };
+            let window =
+                Window { start: version_of(start), end: version_of(spec.end), history: spec.history };
+            self.span(store, span, window, spec, &mut files)?;
+        }
+        files.sort_by(|a, b| a.span.cmp(&b.span));
+        let mut manifest = Manifest { proto: self.proto(spec, files), unknown: Vec::new() };
+        self.parts(spec, &mut manifest)?;
+        self.control(spec, &mut manifest)?;
+        Ok(manifest)
+    }
+
+    fn span(
+        &mut self,
+        store: &Store,
+        span: &Span,
+        window: Window,
+        spec: &LayerSpec,
+        files: &mut Vec<File>,
+    ) -> Result<(), Error> {
+        let mut open: Option<Open> = None;
+        let mut last_prefix: Vec<u8> = Vec::new();
+        let is_primary = primary_span(span);
+        let mut begin = span.key.clone();
+        for version in store.versions(span, window) {
+            let prefix = row_prefix(version.key).unwrap_or(version.key);
+            let new_row = prefix != last_prefix;
+            if new_row && open.as_ref().is_some_and(|open| open.writer.raw_len() >= spec.file_len) {
+                let own =
+                    Span { key: std::mem::replace(&mut begin, prefix.to_vec()), end_key: prefix.to_vec() };
+                self.close(open.take(), own, spec, files)?;
+            }
+            if open.is_none() {
+                let writer = Writer::new(WriterOptions::default())?;
+                open = Some(Open { writer, bytes: Vec::new(), first: prefix.to_vec(), counts: (0, 0, 0) });
+                last_prefix.clear();
+            }
+            let Some(current) = &mut open else { continue };
+            if prefix != last_prefix {
+                let counter = if is_primary { &mut current.counts.1 } else { &mut current.counts.2 };
+                *counter += 1;
+                last_prefix = prefix.to_vec();
+            }
+            current.counts.0 += i64::try_from(version.key.len() + version.value.len()).unwrap_or(0);
+            current.writer.add(&mvcc::join(version.key, version.at), version.value, &mut current.bytes)?;
+        }
+        self.close(open, Span { key: begin, end_key: span.end_key.clone() }, spec, files)
+    }
+
+    fn close(
+        &mut self,
+        open: Option<Open>,
+        span: Span,
+        spec: &LayerSpec,
+        files: &mut Vec<File>,
+    ) -> Result<(), Error> {
+        let Some(Open { writer, mut bytes, counts, first }) = open else { return Ok(()) };
+        debug_assert!(span.contains(&first));
+        writer.finish(&mut bytes);
+        let number = self.next_file;
+        self.next_file += 1 << 15;
+        let path = if spec.data_folder { format!("data/{number}.sst") } else { format!("{number}.sst") };
+        let name = super::open::join(&spec.folder, &path);
+        let stored = sealed(self.seal.as_ref(), bytes);
+        let mut locality_kv = String::new();
+        match self.stores.iter_mut().find(|store| (store.takes)(&span)) {
+            Some(store) => {
+                locality_kv.clone_from(&store.locality_kv);
+                store.sink.put(&name, &stored)?;
+            }
+            None => self.sink.put(&name, &stored)?,
+        }
+        files.push(File {
+            span: Some(span),
+            path,
+            entry_counts: Some(RowCount::new(counts.0, counts.1, counts.2)),
+            start_time: Some(Timestamp::default().into()),
+            end_time: Some(Timestamp::default().into()),
+            locality_kv,
+            ..File::default()
+        });
+        Ok(())
+    }
+
+    fn proto(&self, spec: &LayerSpec, files: Vec<File>) -> ManifestProto {
+        let sum =
+            |get: fn(&RowCount) -> i64| files.iter().filter_map(|f| f.entry_counts.as_ref()).map(get).sum();
+        let text = |text: &str| Some(text.to_owned());
+        let revision = if spec.history { spec.revision_start } else { Timestamp::default() };
+        ManifestProto {
+            start_time: Some(spec.start.into()),
+            end_time: Some(spec.end.into()),
+            spans: merged(&spec.spans),
+            entry_counts: Some(RowCount::new(
+                sum(RowCount::data_size),
+                sum(RowCount::rows),
+                sum(RowCount::index_entries),
+            )),
+            files,
+            descriptors: spec.descriptors.clone(),
+            format_version: 1,
+            cluster_id: spec.cluster_id.clone(),
+            build_info: Some(BuildInfo {
+                tag: text("v21.1.0"),
+                platform: text("linux amd64"),
+                distribution: text("userfilefs"),
+                r#type: text("release"),
+                ..BuildInfo::default()
+            }),
+            mvcc_filter: if spec.history { FILTER_ALL } else { FILTER_LATEST },
+            complete_dbs: spec.complete_dbs.clone(),
+            introduced_spans: merged(&spec.introduced_spans),
+            descriptor_changes: spec
+                .descriptor_changes
+                .iter()
+                .map(|(time, id, desc)| DescriptorRevision {
+                    time: Some((*time).into()),
+                    id: *id,
+                    desc: desc.clone(),
+                })
+                .collect(),
+            revision_start_time: Some(revision.into()),
+            id: spec.id.clone(),
+            descriptor_coverage: if spec.cluster { COVERAGE_ALL } else { 0 },
+            cluster_version: spec.cluster_version.map(|(major, minor)| ClusterVersion {
+                major,
+                minor,
+                ..ClusterVersion::default()
+            }),
+            ..ManifestProto::default()
+        }
+    }
+
+    /// One part per further place.
+    fn parts(&mut self, spec: &LayerSpec, manifest: &mut Manifest) -> Result<(), Error> {
+        for (at, store) in self.stores.iter_mut().enumerate() {
+            let name = names::part_name(at + 1, &store.locality_kv);
+            let own = |file: &&File| file.locality_kv == store.locality_kv;
+            let part = PartitionDescriptor {
+                locality_kv: store.locality_kv.clone(),
+                files: manifest.proto.files.iter().filter(own).cloned().collect(),
+                backup_id: spec.id.clone(),
+            };
+            let stored = sealed(self.seal.as_ref(), envelope::pack(&part.encode_to_vec()));
+            store.sink.put(&super::open::join(&spec.folder, &name), &stored)?;
+            manifest.proto.partition_descriptor_filenames.push(name);
+            manifest.proto.locality_kvs.push(store.locality_kv.clone());
+        }
+        Ok(())
+    }
+
+    /// Statistics (none), manifest, checksum.
+    fn control(&mut self, spec: &LayerSpec, manifest: &mut Manifest) -> Result<(), Error> {
+        let stored = sealed(self.seal.as_ref(), manifest.to_stored());
+        let name = super::open::join(&spec.folder, names::MANIFEST);
+        self.sink.put(&name, &stored)?;
+        self.sink.put(&format!("{name}{}", names::CHECKSUM_SUFFIX), &envelope::checksum(&stored))?;
+        Ok(())
+    }
+}
+
+/// Whether the span is that of index 1; good enough for counters of what is written here.
+fn primary_span(span: &Span) -> bool {
+    span.key.last() == Some(&0x89)
+}
+
+/// Adjacent spans joined, as the server writes them.
+fn merged(spans: &[Span]) -> Vec<Span> {
+    let ordered: BTreeSet<&Span> = spans.iter().collect();
+    let mut out: Vec<Span> = Vec::new();
+    for span in ordered {
+        match out.last_mut() {
+            Some(last) if last.end_key == span.key => last.end_key.clone_from(&span.end_key),
+            _ => out.push(span.clone()),
+        }
+    }
+    out
+}
+
+/// Files by name, in memory.
+#[derive(Clone, Debug, Default)]
+pub struct MemorySink(pub BTreeMap<String, Vec<u8>>);
+
+impl Sink for MemorySink {
+    fn put(&mut self, name: &str, content: &[u8]) -> std::io::Result<()> {
+        self.0.insert(name.to_owned(), content.to_vec());
+        Ok(())
+    }
+}

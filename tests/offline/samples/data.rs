@@ -1,0 +1,456 @@
+//! The databases of the samples.
+
+use std::sync::Arc;
+
+use userfilefs::engine::store::Store;
+use userfilefs::format::descriptor::build::{self, ColumnSpec, IndexSpec, TableSpec};
+use userfilefs::format::descriptor::{Descriptor, proto::ForeignKey};
+use userfilefs::format::kv::layout::Direction::{self, Asc, Desc};
+use userfilefs::format::kv::mvcc::Timestamp;
+use userfilefs::format::kv::types::{ColumnType, EnumMember, EnumType, IntervalField, OidKind, StringKind};
+
+use super::model::{Row, Table, set_sequence};
+
+pub const DATABASE: u32 = 110;
+pub const EXTRA: u32 = 111;
+const KIND: u32 = 112;
+const KIND_ARRAY: u32 = 113;
+pub const SEQUENCE: u32 = 114;
+const PUBLIC: u32 = 29;
+
+pub fn col(name: &str, ty: ColumnType) -> ColumnSpec {
+    ColumnSpec {
+        name: name.into(),
+        ty,
+        nullable: true,
+        default: None,
+        computed: None,
+        hidden: false,
+        uses_sequences: Vec::new(),
+    }
+}
+
+fn key_col(name: &str, ty: ColumnType) -> ColumnSpec {
+    ColumnSpec { nullable: false, ..col(name, ty) }
+}
+
+fn names(columns: &[(&str, Direction)]) -> Vec<(String, Direction)> {
+    columns.iter().map(|(name, direction)| ((*name).to_owned(), *direction)).collect()
+}
+
+fn index(name: &str, columns: &[(&str, Direction)]) -> IndexSpec {
+    IndexSpec { name: name.into(), columns: names(columns), ..IndexSpec::default() }
+}
+
+pub fn row(cells: &[&str]) -> Row {
+    cells.iter().map(|cell| (*cell != "NULL").then(|| (*cell).to_owned())).collect()
+}
+
+fn kind() -> ColumnType {
+    let member =
+        |logical: &str, physical: u8| EnumMember { physical: vec![physical], logical: logical.into() };
+    ColumnType::Enum(Arc::new(EnumType {
+        name: "public.kind".into(),
+        members: vec![member("small", 0x40), member("mid size", 0x80), member("größt", 0xc0)],
+    }))
+}
+
+fn user_types(name: &str) -> Option<(u32, u32)> {
+    (name == "public.kind").then_some((KIND, KIND_ARRAY))
+}
+
+fn string(kind: StringKind, width: u32) -> ColumnType {
+    ColumnType::String { kind, width }
+}
+
+fn array(ty: ColumnType) -> ColumnType {
+    ColumnType::Array(Box::new(ty))
+}
+
+/// Name, type, three texts: a plain one, a low or odd one, a high or odd one.
+fn every_type() -> Vec<(&'static str, ColumnType, [&'static str; 3])> {
+    let p = |precision| Some(precision);
+    vec![
+        ("c_bool", ColumnType::Bool, ["true", "false", "true"]),
+        ("c_int2", ColumnType::Int { width: 16 }, ["1", "-32768", "32767"]),
+        ("c_int4", ColumnType::Int { width: 32 }, ["1", "-2147483648", "2147483647"]),
+        ("c_int8", ColumnType::INT8, ["1", "-9223372036854775808", "9223372036854775807"]),
+        ("c_float4", ColumnType::Float { width: 32 }, ["1.5", "-Inf", "NaN"]),
+        ("c_float8", ColumnType::FLOAT8, ["0.1", "-1e+300", "+Inf"]),
+        ("c_dec", ColumnType::DECIMAL, ["1.50", "-123456789012345678901234567890.5", "NaN"]),
+        ("c_dec2", ColumnType::Decimal { precision: 10, scale: 2 }, ["0.00", "-99999999.99", "10.10"]),
+        ("c_str", ColumnType::TEXT, ["hello", "", "quote ' \" \\ tab\t日本"]),
+        ("c_str5", string(StringKind::Text, 5), ["abcde", "", "ÄÖÜßx"]),
+        ("c_char", string(StringKind::Char, 3), ["abc", "", "日本語"]),
+        ("c_varchar", string(StringKind::Varchar, 20), ["varchar", "", "x"]),
+        ("c_name", string(StringKind::Name, 0), ["n", "", "Mixed"]),
+        ("c_bytes", ColumnType::Bytes, ["0001ff", "", "5c780a22"]),
+        ("c_date", ColumnType::Date, ["2020-02-29", "-infinity", "infinity"]),
+        ("c_time", ColumnType::Time { precision: None }, ["12:34:56.789", "00:00:00", "24:00:00"]),
+        ("c_time3", ColumnType::Time { precision: p(3) }, ["12:34:56.789", "00:00:00", "23:59:59.999"]),
+        (
+            "c_timetz",
+            ColumnType::TimeTz { precision: None },
+            ["12:34:56.789-05:00:00", "00:00:00+15:59:00", "23:59:59.999999-15:59:00"],
+        ),
+        (
+            "c_ts",
+            ColumnType::Timestamp { precision: None },
+            ["2020-02-29 12:34:56.789012", "0001-01-01 00:00:00", "9999-12-31 23:59:59.999999"],
+        ),
+        (
+            "c_tstz3",
+            ColumnType::TimestampTz { precision: p(3) },
+            ["2020-02-29 12:34:56.789+00:00", "1969-12-31 23:59:59+00:00", "9999-12-31 23:59:59.999+00:00"],
+        ),
+        (
+            "c_interval",
+            ColumnType::INTERVAL,
+            ["1 year 2 mons 3 days 04:05:06.789", "-1 years -2 mons -3 days -04:05:06.789", "00:00:00"],
+        ),
+        (
+            "c_interval_ym",
+            ColumnType::Interval {
+                precision: None,
+                to: Some(IntervalField::Month),
+                from: Some(IntervalField::Year),
+            },
+            ["3 years 4 mons", "-5 years", "00:00:00"],
+        ),
+        (
+            "c_uuid",
+            ColumnType::Uuid,
+            [
+                "63616665-6630-3064-6465-616462656568",
+                "00000000-0000-0000-0000-000000000000",
+                "ffffffff-ffff-ffff-ffff-ffffffffffff",
+            ],
+        ),
+        ("c_inet", ColumnType::Inet, ["192.168.1.2/24", "0.0.0.0", "fe80::1/10"]),
+        (
+            "c_json",
+            ColumnType::Json,
+            [
+                "{\"a\": [1, 2.50, \"three\", null, true, {\"b\": {}}], \"k\": \"v\"}",
+                "[]",
+                "\"just a string\"",
+            ],
+        ),
+        ("c_bit", ColumnType::Bit { varying: false, width: 4 }, ["1010", "0000", "1111"]),
+        ("c_varbit", ColumnType::Bit { varying: true, width: 0 }, ["110", "", "1"]),
+        ("c_oid", ColumnType::Oid(OidKind::Oid), ["12345", "0", "4294967295"]),
+        ("c_enum", kind(), ["mid size", "small", "größt"]),
+        (
+            "c_coll",
+            ColumnType::Collated { locale: "de".into(), kind: StringKind::Text, width: 0 },
+            ["straße", "", "Ärger"],
+        ),
+        ("c_box", ColumnType::Box2d, ["BOX(1 2,3 4)", "BOX(-1 -1,0 0)", "BOX(0 0,0 0)"]),
+        ("a_int", array(ColumnType::INT8), ["{1,NULL,3}", "{}", "{-1,9223372036854775807}"]),
+        ("a_str", array(ColumnType::TEXT), ["{a,NULL,\"\",\"c d\"}", "{}", "{日本語,\"a,b\"}"]),
+        ("a_dec", array(ColumnType::DECIMAL), ["{1.1,NULL,-2.20}", "{}", "{NaN}"]),
+        ("a_bool", array(ColumnType::Bool), ["{t,NULL,f}", "{}", "{f}"]),
+        ("a_date", array(ColumnType::Date), ["{2020-01-01,NULL}", "{}", "{infinity}"]),
+        (
+            "a_uuid",
+            array(ColumnType::Uuid),
+            ["{63616665-6630-3064-6465-616462656568,NULL}", "{}", "{00000000-0000-0000-0000-000000000000}"],
+        ),
+        ("a_enum", array(kind()), ["{small,NULL}", "{}", "{small,small}"]),
+    ]
+}
+
+fn alltypes(modified: i64) -> TableSpec {
+    let mut columns = vec![key_col("id", ColumnType::INT8)];
+    columns.extend(every_type().into_iter().map(|(name, ty, _)| col(name, ty)));
+    TableSpec {
+        id: 115,
+        database: DATABASE,
+        schema: PUBLIC,
+        name: "alltypes".into(),
+        columns,
+        primary: names(&[("id", Asc)]),
+        modified,
+        ..TableSpec::default()
+    }
+}
+
+fn keys(modified: i64) -> TableSpec {
+    let columns = vec![
+        key_col("a", ColumnType::DECIMAL),
+        key_col("b", ColumnType::FLOAT8),
+        key_col("c", ColumnType::TEXT),
+        key_col("d", ColumnType::Bytes),
+        key_col("e", ColumnType::Date),
+        key_col("f", ColumnType::TimestampTz { precision: None }),
+        key_col("g", ColumnType::Uuid),
+        key_col("h", ColumnType::INTERVAL),
+        key_col("i", ColumnType::Inet),
+        key_col("j", ColumnType::Bool),
+        key_col("k", ColumnType::Time { precision: None }),
+        key_col("l", ColumnType::Bit { varying: false, width: 3 }),
+        key_col("m", kind()),
+        col("v", ColumnType::INT8),
+    ];
+    let primary = names(&[
+        ("a", Desc),
+        ("b", Asc),
+        ("c", Asc),
+        ("d", Desc),
+        ("e", Asc),
+        ("f", Desc),
+        ("g", Asc),
+        ("h", Asc),
+        ("i", Desc),
+        ("j", Asc),
+        ("k", Desc),
+        ("l", Asc),
+        ("m", Desc),
+    ]);
+    let v = IndexSpec { unique: true, ..index("keys_v_key", &[("v", Desc)]) };
+    let indexes = vec![v, index("keys_b_a_idx", &[("b", Desc), ("a", Asc)])];
+    TableSpec {
+        id: 116,
+        database: DATABASE,
+        schema: PUBLIC,
+        name: "keys".into(),
+        columns,
+        primary,
+        indexes,
+        modified,
+        ..TableSpec::default()
+    }
+}
+
+fn foreign_key() -> ForeignKey {
+    ForeignKey {
+        origin_table_id: Some(118),
+        origin_column_ids: vec![2],
+        referenced_column_ids: vec![1],
+        referenced_table_id: Some(117),
+        name: Some("fk_customer_ref_customers".into()),
+        validity: Some(0),
+        on_delete: Some(4),
+        on_update: Some(0),
+        r#match: Some(0),
+        constraint_id: None,
+    }
+}
+
+fn customers(modified: i64) -> TableSpec {
+    let computed = "(first_name || ' <':::STRING) || email";
+    let columns = vec![
+        ColumnSpec {
+            default: Some("nextval('samples.public.ids':::STRING)".into()),
+            uses_sequences: vec![SEQUENCE],
+            ..key_col("id", ColumnType::INT8)
+        },
+        key_col("email", ColumnType::TEXT),
+        col("first_name", ColumnType::TEXT),
+        ColumnSpec { computed: Some((computed.into(), false)), ..col("full_name", ColumnType::TEXT) },
+        ColumnSpec { default: Some("false".into()), ..key_col("vip", ColumnType::Bool) },
+        col("score", ColumnType::DECIMAL),
+        col("prefs", ColumnType::Json),
+        col("tags", array(ColumnType::TEXT)),
+        ColumnSpec { computed: Some(("id + 1:::INT8".into(), true)), ..col("next_id", ColumnType::INT8) },
+    ];
+    let family = |name: &str, columns: &[&str]| {
+        (name.to_owned(), columns.iter().map(|&column| column.to_owned()).collect::<Vec<_>>())
+    };
+    TableSpec {
+        id: 117,
+        database: DATABASE,
+        schema: PUBLIC,
+        name: "customers".into(),
+        columns,
+        primary: names(&[("id", Asc)]),
+        families: vec![
+            family("f_main", &["id", "email", "vip"]),
+            family("f_name", &["first_name"]),
+            family("f_calc", &["full_name", "score"]),
+            family("f_json", &["prefs", "tags"]),
+        ],
+        indexes: vec![
+            IndexSpec { unique: true, ..index("customers_email_key", &[("email", Asc)]) },
+            IndexSpec {
+                storing: vec!["first_name".into(), "score".into()],
+                ..index("customers_vip_idx", &[("vip", Desc)])
+            },
+            IndexSpec { predicate: "vip".into(), ..index("customers_score_vip", &[("score", Desc)]) },
+            IndexSpec { inverted: true, ..index("customers_prefs_inv", &[("prefs", Asc)]) },
+            IndexSpec { inverted: true, ..index("customers_tags_inv", &[("tags", Asc)]) },
+        ],
+        checks: vec![("check_email".into(), "length(email) > 3:::INT8".into(), vec!["email".into()])],
+        inbound_fks: vec![foreign_key()],
+        depended_on_by: vec![(120, vec![1, 2, 5])],
+        modified,
+        ..TableSpec::default()
+    }
+}
+
+fn orders(modified: i64) -> TableSpec {
+    let shard = "crdb_internal_placed_shard_4";
+    let hash = "mod(fnv32(COALESCE(CAST(placed AS STRING), '':::STRING)), 4:::INT8)";
+    let buckets = "crdb_internal_placed_shard_4 IN (0:::INT8, 1:::INT8, 2:::INT8, 3:::INT8)";
+    let columns = vec![
+        key_col("id", ColumnType::Uuid),
+        key_col("customer", ColumnType::INT8),
+        ColumnSpec { default: Some("b'\\x40':::@100112".into()), ..key_col("size", kind()) },
+        col("placed", ColumnType::INT8),
+        ColumnSpec {
+            computed: Some((hash.into(), false)),
+            hidden: true,
+            ..key_col(shard, ColumnType::Int { width: 32 })
+        },
+    ];
+    TableSpec {
+        id: 118,
+        database: DATABASE,
+        schema: EXTRA,
+        name: "orders".into(),
+        columns,
+        primary: names(&[("id", Asc)]),
+        indexes: vec![
+            index("orders_customer_idx", &[("customer", Asc), ("size", Asc)]),
+            IndexSpec {
+                sharded: Some((shard.into(), 4)),
+                ..index("orders_placed_idx", &[(shard, Asc), ("placed", Asc)])
+            },
+        ],
+        checks: vec![("check_crdb_internal_placed_shard_4".into(), buckets.into(), vec![shard.into()])],
+        outbound_fks: vec![foreign_key()],
+        modified,
+        ..TableSpec::default()
+    }
+}
+
+pub fn plain(id: u32, database: u32, name: &str, modified: i64) -> TableSpec {
+    TableSpec {
+        id,
+        database,
+        schema: PUBLIC,
+        name: name.into(),
+        columns: vec![key_col("k", ColumnType::INT8), col("v", ColumnType::TEXT)],
+        primary: names(&[("k", Asc)]),
+        indexes: vec![index(&format!("{name}_v_idx"), &[("v", Asc)])],
+        modified,
+        ..TableSpec::default()
+    }
+}
+
+/// FNV-1, as the server's fnv32().
+fn fnv32(text: &str) -> u32 {
+    text.bytes().fold(2_166_136_261, |hash: u32, byte| hash.wrapping_mul(16_777_619) ^ u32::from(byte))
+}
+
+/// A database with everything in it.
+pub fn everything(store: &mut Store, at: Timestamp, big_rows: usize) -> (Vec<Descriptor>, Vec<Table>) {
+    let modified = at.wall as i64 - 1_000_000_000;
+    let mut descriptors = vec![
+        build::database(DATABASE, "samples", &[("extra", EXTRA)], modified),
+        build::schema(EXTRA, DATABASE, "extra", modified),
+    ];
+    let members = [("small", 0x40), ("mid size", 0x80), ("größt", 0xc0)];
+    descriptors.extend(build::enum_types(
+        (KIND, KIND_ARRAY),
+        (DATABASE, PUBLIC),
+        "kind",
+        &members,
+        &[115, 116, 118],
+        modified,
+    ));
+    let sequence = build::sequence((SEQUENCE, DATABASE, PUBLIC), "ids", (1, 1), &[(117, vec![1])], modified);
+    descriptors.push(Descriptor::Table(Box::new(sequence)));
+    let specs = [
+        alltypes(modified),
+        keys(modified),
+        customers(modified),
+        orders(modified),
+        plain(119, DATABASE, "big", modified),
+    ];
+    let built: Vec<_> = specs.iter().map(|spec| build::table(spec, &user_types).unwrap()).collect();
+    descriptors.extend(built.iter().cloned().map(|table| Descriptor::Table(Box::new(table))));
+    let view = build::view(
+        (120, DATABASE, PUBLIC),
+        "vips",
+        "SELECT id, email FROM samples.public.customers WHERE vip",
+        &[col("id", ColumnType::INT8), col("email", ColumnType::TEXT)],
+        &[117],
+        modified,
+    );
+    descriptors.push(Descriptor::Table(Box::new(view.unwrap())));
+    // The only partial index is the third of customers: rows where vip.
+    let partial = |_: usize, row: &Row| row[4].as_deref() == Some("true");
+    let mut tables: Vec<Table> = built.iter().map(|table| Table::new(&descriptors, table, partial)).collect();
+    fill(store, at, &mut tables, big_rows);
+    set_sequence(store, SEQUENCE, at, 200);
+    (descriptors, tables)
+}
+
+fn fill(store: &mut Store, at: Timestamp, tables: &mut [Table], big_rows: usize) {
+    let [alltypes, keys, customers, orders, big] = tables else { panic!("five tables") };
+    let types = every_type();
+    let mut nulls = vec!["0"];
+    nulls.extend(types.iter().map(|_| "NULL"));
+    alltypes.upsert(store, at, row(&nulls));
+    for at_text in 0..3 {
+        let id = (at_text + 1).to_string();
+        let mut cells = vec![id.as_str()];
+        cells.extend(types.iter().map(|(_, _, texts)| texts[at_text]));
+        alltypes.upsert(store, at, row(&cells));
+    }
+    // One row for each column alone, with all others NULL.
+    for (alone, (_, _, texts)) in types.iter().enumerate() {
+        let id = (100 + alone).to_string();
+        let mut cells = vec![id.as_str()];
+        cells.extend((0..types.len()).map(|other| if other == alone { texts[0] } else { "NULL" }));
+        alltypes.upsert(store, at, row(&cells));
+    }
+    for n in 0..20i64 {
+        let cells: Vec<String> = vec![
+            if n % 2 == 0 { format!("{n}.50") } else { format!("-{n}00") },
+            if n % 3 == 0 { format!("{}.5", -n) } else { n.to_string() },
+            ["a", "", "A b", "zz", "日本"][n as usize % 5].into(),
+            format!("{:02x}00ff", n * 7 % 256),
+            format!("19{:02}-01-02", 60 + n),
+            format!("2020-01-{:02} 00:00:00+00:00", 1 + n),
+            format!("00000000-0000-0000-0000-0000000000{n:02}"),
+            format!("{} days", n + 2),
+            format!("1.2.3.{n}/{}", 8 + n),
+            (n % 2 == 0).to_string(),
+            format!("00:{n:02}:00"),
+            ["000", "101", "111"][n as usize % 3].into(),
+            ["small", "mid size", "größt"][n as usize % 3].into(),
+            if n % 5 == 0 { "NULL".into() } else { n.to_string() },
+        ];
+        keys.upsert(store, at, row(&cells.iter().map(String::as_str).collect::<Vec<_>>()));
+    }
+    for n in 1..=200i64 {
+        let (id, next, email) = (n.to_string(), (n + 1).to_string(), format!("user{n}@example.com"));
+        let first = if n % 11 == 0 {
+            "NULL".to_owned()
+        } else {
+            ["Ann", "Bob", "Çelik", "李"][n as usize % 4].into()
+        };
+        let full = if first == "NULL" { first.clone() } else { format!("{first} <{email}") };
+        let score = if n % 9 == 0 { "NULL".into() } else { format!("{}.{:02}", n * 37 % 100, n % 100) };
+        let prefs =
+            if n % 13 == 0 { "NULL".into() } else { format!("{{\"list\": [{n}, \"x\", null], \"n\": {n}}}") };
+        let tags = ["NULL", "{}", "{all,t1}", "{t1,NULL}"][n as usize % 4];
+        let vip = (n % 7 == 0).to_string();
+        customers.upsert(store, at, row(&[&id, &email, &first, &full, &vip, &score, &prefs, tags, &next]));
+    }
+    for n in 0..150i64 {
+        let id = format!("00000000-0000-4000-8000-{n:012}");
+        let customer = (1 + n % 200).to_string();
+        let placed = if n % 10 == 0 { "NULL".to_owned() } else { (1_600_000_000 + n).to_string() };
+        let hashed = if placed == "NULL" { "" } else { &placed };
+        let shard = (fnv32(hashed) % 4).to_string();
+        let size = ["small", "mid size", "größt"][n as usize % 3];
+        orders.upsert(store, at, row(&[&id, &customer, size, &placed, &shard]));
+    }
+    for n in 0..big_rows {
+        let value = format!("{:032x}", (n as u128).wrapping_mul(0x9e37_79b9_7f4a_7c15_f39c_c060_5ced_c835));
+        big.upsert(store, at, row(&[&n.to_string(), &value]));
+    }
+}

@@ -1,0 +1,338 @@
+//! The samples: which layers, where, and what a restore of them must show.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::path::Path;
+
+use userfilefs::engine::store::Store;
+use userfilefs::engine::write::{LayerSpec, LayerWriter, LocalityStore, MemorySink, Seal, SealVersion, Sink};
+use userfilefs::format::crypt::{EncryptionInfo, Key};
+use userfilefs::format::descriptor::layout::index_span;
+use userfilefs::format::descriptor::{Descriptor, build};
+use userfilefs::format::kv::mvcc;
+use userfilefs::format::manifest::{Span, Timestamp, names};
+
+use super::data::{DATABASE, SEQUENCE, everything, plain, row};
+use super::model::Table;
+
+pub const PASSPHRASE: &str = "correct horse battery staple";
+const SECOND: i64 = 1_000_000_000;
+/// 2026-03-01T00:00:00Z.
+const BASE: i64 = 1_772_323_200 * SECOND;
+const CLUSTER_ID: [u8; 16] = *b"userfilefs-clstr";
+
+/// What must be there after a restore.
+pub struct Expected {
+    pub name: String,
+    /// AS OF SYSTEM TIME of the statement.
+    pub as_of: Option<String>,
+    /// The statement; `{uri}`, `{uri2}` are the places of the sample.
+    pub statement: String,
+    /// `db.schema.table` to jsonl.
+    pub tables: BTreeMap<String, String>,
+    /// Tables that must not be there.
+    pub absent: Vec<String>,
+}
+
+/// A backup and what it holds.
+pub struct Sample {
+    pub name: String,
+    pub files: BTreeMap<String, Vec<u8>>,
+    /// Files of the further places.
+    pub stores: Vec<BTreeMap<String, Vec<u8>>>,
+    pub encrypted: bool,
+    /// Which backup of a collection.
+    pub from: Option<String>,
+    pub expected: Vec<Expected>,
+}
+
+impl Sample {
+    /// `DIR/<name>/backup…`, `DIR/<name>/<expected>/*.jsonl`, `restore.sql`.
+    pub fn write_to(&self, root: &Path) -> io::Result<()> {
+        let folder = root.join(&self.name);
+        let put = |path: &Path, content: &[u8]| {
+            std::fs::create_dir_all(path.parent().unwrap())?;
+            std::fs::write(path, content)
+        };
+        let places = std::iter::once(&self.files).chain(&self.stores);
+        for (at, files) in places.enumerate() {
+            let backup = if at == 0 { "backup".to_owned() } else { format!("backup-{}", at + 1) };
+            for (name, content) in files {
+                put(&folder.join(&backup).join(name), content)?;
+            }
+        }
+        for expected in &self.expected {
+            let place = |suffix: &str| format!("nodelocal://1/{}/backup{suffix}", self.name);
+            let statement = expected.statement.replace("{uri2}", &place("-2")).replace("{uri}", &place(""));
+            put(&folder.join(&expected.name).join("restore.sql"), format!("{statement};\n").as_bytes())?;
+            for (table, jsonl) in &expected.tables {
+                put(&folder.join(&expected.name).join(format!("{table}.jsonl")), jsonl.as_bytes())?;
+            }
+            if !expected.absent.is_empty() {
+                let absent = expected.absent.join("\n") + "\n";
+                put(&folder.join(&expected.name).join("absent.txt"), absent.as_bytes())?;
+            }
+        }
+        Ok(())
+    }
+}
+
+fn t(seconds: i64) -> Timestamp {
+    Timestamp::from_nanos(BASE + seconds * SECOND)
+}
+
+fn mv(seconds: i64) -> mvcc::Timestamp {
+    mvcc::Timestamp::from_wall(t(seconds).wall_time as u64)
+}
+
+fn jsonl<'t>(tables: impl IntoIterator<Item = &'t Table>) -> BTreeMap<String, String> {
+    tables.into_iter().map(|table| (table.name.clone(), table.jsonl())).collect()
+}
+
+fn encode(descriptors: &[Descriptor]) -> Vec<Vec<u8>> {
+    let mut sorted: Vec<&Descriptor> = descriptors.iter().collect();
+    sorted.sort_by_key(|descriptor| descriptor.id());
+    sorted.into_iter().map(Descriptor::encode).collect()
+}
+
+fn spec(descriptors: &[Descriptor], spans: Vec<Span>, databases: &[u32]) -> LayerSpec {
+    LayerSpec {
+        spans,
+        descriptors: encode(descriptors),
+        complete_dbs: databases.to_vec(),
+        cluster_id: CLUSTER_ID.to_vec(),
+        id: uuid::Uuid::new_v4().as_bytes().to_vec(),
+        file_len: 64 << 20,
+        cluster_version: Some((22, 1)),
+        ..LayerSpec::default()
+    }
+}
+
+fn writer(sink: &mut MemorySink, at: i64) -> LayerWriter<'_> {
+    LayerWriter { sink, stores: Vec::new(), seal: None, next_file: names::unique_int(t(at).wall_time, 1) }
+}
+
+/// Every sample, with so many rows in the large table and data files of about so many bytes.
+pub fn all(big_rows: usize, file_len: u64) -> Vec<Sample> {
+    let mut store = Store::default();
+    let (descriptors, tables) = everything(&mut store, mv(10), big_rows);
+    let mut spans: Vec<Span> = tables.iter().flat_map(Table::spans).collect();
+    spans.push(index_span(SEQUENCE, 1));
+    spans.sort();
+    let base = LayerSpec { end: t(20), file_len, ..spec(&descriptors, spans, &[DATABASE]) };
+    let rows = jsonl(&tables);
+    let mut samples = vec![single("everything", &store, &base, &rows, None)];
+    samples.extend(collections(&store, &base, &rows));
+    samples.push(single("encrypted-v1", &store, &base, &rows, Some(SealVersion::V1)));
+    samples.push(single("encrypted-v2", &store, &base, &rows, Some(SealVersion::V2)));
+    samples.push(locality(&store, &base, &rows));
+    samples.push(chain("chain-old-place", false, false));
+    samples.push(chain("chain-new-place", true, false));
+    samples.push(chain("history", false, true));
+    samples
+}
+
+fn restored(name: &str, statement: &str, tables: &BTreeMap<String, String>) -> Expected {
+    Expected {
+        name: name.into(),
+        as_of: None,
+        statement: statement.into(),
+        tables: tables.clone(),
+        absent: Vec::new(),
+    }
+}
+
+fn single(
+    name: &str,
+    store: &Store,
+    base: &LayerSpec,
+    rows: &BTreeMap<String, String>,
+    seal: Option<SealVersion>,
+) -> Sample {
+    let mut sink = MemorySink::default();
+    let mut statement = "RESTORE DATABASE samples FROM '{uri}'".to_owned();
+    let mut writer = writer(&mut sink, 20);
+    if let Some(version) = seal {
+        let salt = *b"0123456789abcdef";
+        let key = Key::from_passphrase(PASSPHRASE.as_bytes(), &salt);
+        writer.seal = Some(Seal { key, version });
+        writer.sink.put(names::ENCRYPTION_INFO, &EncryptionInfo::with_salt(salt).encode()).unwrap();
+        statement += &format!(" WITH encryption_passphrase = '{PASSPHRASE}'");
+    }
+    writer.layer(store, base).unwrap();
+    Sample {
+        name: name.into(),
+        files: sink.0,
+        stores: Vec::new(),
+        encrypted: seal.is_some(),
+        from: None,
+        expected: vec![restored("restored", &statement, rows)],
+    }
+}
+
+/// LATEST in the old place, and in the new one (with `data/`).
+fn collections(store: &Store, base: &LayerSpec, rows: &BTreeMap<String, String>) -> Vec<Sample> {
+    [("collection-old-place", false), ("collection-new-place", true)]
+        .into_iter()
+        .map(|(name, new)| {
+            let mut sink = MemorySink::default();
+            let folder = names::full_folder(base.end.wall_time);
+            let layer = LayerSpec { folder: folder.clone(), data_folder: new, ..base.clone() };
+            writer(&mut sink, 20).layer(store, &layer).unwrap();
+            let latest = names::latest_content(&folder);
+            let pointer = if new { names::latest_name(base.end.wall_time) } else { names::LATEST.to_owned() };
+            sink.put(&pointer, latest.as_bytes()).unwrap();
+            let by_folder = format!("RESTORE DATABASE samples FROM '{folder}' IN '{{uri}}'");
+            let mut expected = vec![restored("restored-by-folder", &by_folder, rows)];
+            let by_latest = "RESTORE DATABASE samples FROM LATEST IN '{uri}'";
+            expected.push(restored("restored-latest-22.1", by_latest, rows));
+            Sample {
+                name: name.into(),
+                files: sink.0,
+                stores: Vec::new(),
+                encrypted: false,
+                from: Some("LATEST".into()),
+                expected,
+            }
+        })
+        .collect()
+}
+
+fn locality(store: &Store, base: &LayerSpec, rows: &BTreeMap<String, String>) -> Sample {
+    let (mut sink, mut other) = (MemorySink::default(), MemorySink::default());
+    // The files of every other table go to the second place.
+    let takes = |span: &Span| span.key.get(1).is_some_and(|byte| byte % 2 == 1);
+    let store2 = LocalityStore { locality_kv: "region=b".into(), takes, sink: &mut other };
+    let mut writer = writer(&mut sink, 20);
+    writer.stores.push(store2);
+    writer.layer(store, base).unwrap();
+    drop(writer);
+    let statement = "RESTORE DATABASE samples FROM ('{uri}?COCKROACH_LOCALITY=default', \
+                     '{uri2}?COCKROACH_LOCALITY=region%3Db')";
+    assert!(other.0.len() > 1, "nothing in the second place");
+    Sample {
+        name: "locality".into(),
+        files: sink.0,
+        stores: vec![other.0],
+        encrypted: false,
+        from: None,
+        expected: vec![restored("restored", statement, rows)],
+    }
+}
+
+/// Three layers: updates and deletes, a new table in the second, a dropped one in the third.
+fn chain(name: &str, new_place: bool, history: bool) -> Sample {
+    let modified = t(0).wall_time;
+    let database = build::database(121, "chain", &[], modified);
+    let table = |id: u32, name: &str, at: i64| {
+        let built = build::table(&plain(id, 121, name, t(at).wall_time), &|_| None).unwrap();
+        Descriptor::Table(Box::new(built))
+    };
+    let (kept, dropped, added) = (table(122, "kept", 0), table(123, "dropped", 0), table(124, "added", 25));
+    let first = vec![database.clone(), kept.clone(), dropped.clone()];
+    let second = vec![database.clone(), kept.clone(), dropped.clone(), added.clone()];
+    let third = vec![database, kept.clone(), added.clone()];
+    let make = |descriptor: &Descriptor| match descriptor {
+        Descriptor::Table(table) => Table::new(&second, table, |_, _| true),
+        _ => panic!("a table"),
+    };
+    let mut store = Store::default();
+    let (mut kept, mut dropped, mut added) = (make(&kept), make(&dropped), make(&added));
+    for n in 0..500i64 {
+        let value = if n % 17 == 0 { "NULL".to_owned() } else { format!("first {n}") };
+        kept.upsert(&mut store, mv(10), row(&[&n.to_string(), &value]));
+        dropped.upsert(&mut store, mv(11), row(&[&n.to_string(), "soon gone"]));
+    }
+    kept.delete(&mut store, mv(12), |row| row[0].as_deref().is_some_and(|k| k.ends_with('7')));
+    let mut expected = Vec::new();
+    let mut expect = |name: &str, seconds: Option<i64>, tables: &[&Table], absent: &[&str]| {
+        let from = if new_place || !history { "FROM LATEST IN '{uri}'" } else { "FROM '{uri}'" };
+        let mut statement = format!("RESTORE DATABASE chain {from}");
+        let as_of = seconds.map(|at| t(at).wall_time.to_string());
+        if let Some(at) = &as_of {
+            statement += &format!(" AS OF SYSTEM TIME '{at}'");
+        }
+        expected.push(Expected {
+            name: name.into(),
+            as_of,
+            statement,
+            tables: jsonl(tables.iter().copied()),
+            absent: absent.iter().map(|table| format!("chain.public.{table}")).collect(),
+        });
+    };
+    expect("as-of-first", Some(20), &[&kept, &dropped], &["added"]);
+    for n in 0..50i64 {
+        added.upsert(&mut store, mv(25), row(&[&n.to_string(), "new"]));
+    }
+    kept.update(&mut store, mv(26), |row| {
+        let k = row[0].clone()?;
+        k.ends_with('3').then(|| vec![Some(k), Some("second".into())])
+    });
+    if history {
+        expect("as-of-between", Some(27), &[&kept, &dropped, &added], &[]);
+    }
+    kept.delete(&mut store, mv(28), |row| row[0].as_deref().is_some_and(|k| k.ends_with('5')));
+    expect("as-of-second", Some(30), &[&kept, &dropped, &added], &[]);
+    kept.upsert(&mut store, mv(35), row(&["7", "again"]));
+    kept.upsert(&mut store, mv(35), row(&["100000", "last"]));
+    added.delete(&mut store, mv(36), |row| row[0].as_deref() == Some("0"));
+    expect("newest", None, &[&kept, &added], &["dropped"]);
+
+    let spans = |tables: &[&Table]| tables.iter().flat_map(|table| table.spans()).collect::<Vec<Span>>();
+    let mut sink = MemorySink::default();
+    let full = if history { String::new() } else { names::full_folder(t(20).wall_time) };
+    let inc = |seconds: i64| {
+        let own = names::incremental_folder(t(seconds).wall_time);
+        match (full.is_empty(), new_place) {
+            (true, _) => own,
+            (false, true) => format!("{}/{full}/{own}", names::INCREMENTALS),
+            (false, false) => format!("{full}/{own}"),
+        }
+    };
+    let changed = |at: i64, descriptor: &Descriptor| (t(at), descriptor.id(), Some(descriptor.encode()));
+    let changes = |list: Vec<(Timestamp, u32, Option<Vec<u8>>)>| if history { list } else { Vec::new() };
+    let layers = [
+        LayerSpec {
+            folder: full.clone(),
+            end: t(20),
+            history,
+            revision_start: t(5),
+            descriptor_changes: changes(first.iter().map(|descriptor| changed(6, descriptor)).collect()),
+            ..spec(&first, spans(&[&kept, &dropped]), &[121])
+        },
+        LayerSpec {
+            folder: inc(30),
+            start: t(20),
+            end: t(30),
+            history,
+            revision_start: t(20),
+            introduced_spans: spans(&[&added]),
+            descriptor_changes: changes(vec![changed(25, &second[3])]),
+            ..spec(&second, spans(&[&kept, &dropped, &added]), &[121])
+        },
+        LayerSpec {
+            folder: inc(40),
+            start: t(30),
+            end: t(40),
+            history,
+            revision_start: t(30),
+            descriptor_changes: changes(vec![(t(38), 123, None)]),
+            ..spec(&third, spans(&[&kept, &added]), &[121])
+        },
+    ];
+    for (at, layer) in layers.iter().enumerate() {
+        writer(&mut sink, 20 + 10 * at as i64).layer(&store, layer).unwrap();
+    }
+    if !full.is_empty() {
+        let pointer = if new_place { names::latest_name(t(20).wall_time) } else { names::LATEST.to_owned() };
+        sink.put(&pointer, names::latest_content(&full).as_bytes()).unwrap();
+    }
+    Sample {
+        name: name.into(),
+        files: sink.0,
+        stores: Vec::new(),
+        encrypted: false,
+        from: (!full.is_empty()).then(|| "LATEST".to_owned()),
+        expected,
+    }
+}
