@@ -109,10 +109,6 @@ impl Table {
         }
     }
 
-    pub fn row_count(&self) -> usize {
-        self.rows.len()
-    }
-
     /// What `SELECT` must show, as the fixtures' dumps have it.
     pub fn jsonl(&self) -> String {
         let mut order: Vec<usize> = (0..self.layout.columns.len()).collect();
