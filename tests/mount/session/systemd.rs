@@ -1,4 +1,4 @@
-//! What systemd is told, and that the units are well formed.
+//! What systemd is told, and that units, package scripts and scripts/install are well formed.
 
 use std::os::unix::net::UnixDatagram;
 use std::process::{Command, Stdio};
@@ -87,4 +87,50 @@ fn units_are_well_formed() {
     let ours: Vec<&str> = said.lines().filter(|line| line.contains("userfile")).collect();
     assert!(ours.is_empty(), "{}", ours.join("\n"));
     let _ = std::fs::remove_dir_all(&base);
+}
+
+/// scripts/install puts everything in place below another root, and takes everything away again.
+#[test]
+fn install_and_uninstall() {
+    let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR"));
+    let base = std::env::temp_dir().join(format!("userfilefs-test-install-{}", std::process::id()));
+    let _ = std::fs::remove_dir_all(&base);
+    std::fs::create_dir_all(base.join("etc/logrotate.d")).expect("directory");
+    let install = |flag: &[&str]| {
+        let mut command = Command::new(root.join("scripts/install"));
+        command.args(flag).env("DESTDIR", &base).env("PREFIX", "/usr");
+        cli::ok(command.env("BINARY", cli::userfilefs().get_program()));
+    };
+    install(&[]);
+    for helper in ["mount.userfilefs", "mount.fuse.userfilefs", "umount.userfilefs", "umount.fuse.userfilefs"]
+    {
+        let target = std::fs::read_link(base.join("sbin").join(helper)).expect("helper");
+        assert_eq!(target, std::path::Path::new("/usr/bin/userfilefs"));
+    }
+    let unit = std::fs::read_to_string(base.join("lib/systemd/system/userfilefs@.service")).expect("unit");
+    assert!(unit.contains("ExecStart=/usr/bin/userfilefs mount --foreground"), "{unit}");
+    for file in [
+        "usr/bin/userfilefs",
+        "usr/share/man/man1/userfilefs-mount.1",
+        "usr/share/bash-completion/completions/userfilefs",
+        "usr/share/zsh/site-functions/_userfilefs",
+        "usr/share/fish/vendor_completions.d/userfilefs.fish",
+        "etc/logrotate.d/userfilefs",
+    ] {
+        let len = std::fs::metadata(base.join(file)).unwrap_or_else(|e| panic!("{file}: {e}")).len();
+        assert!(len > 0, "{file} is empty");
+    }
+    install(&["--uninstall"]);
+    let left = cli::ok(Command::new("find").arg(&base).args(["!", "-type", "d"]));
+    assert_eq!(left, "");
+    let _ = std::fs::remove_dir_all(&base);
+}
+
+/// The scripts of the package are shell.
+#[test]
+fn package_scripts_are_shell() {
+    let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR"));
+    for name in ["postinst", "prerm", "postrm"] {
+        cli::ok(Command::new("sh").arg("-n").arg(root.join("packaging/debian").join(name)));
+    }
 }
