@@ -1,8 +1,9 @@
 //! Cancellation, progress counters and the memory budget that all work of a command shares.
 
+use super::Error;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, watch};
 
 /// Bytes of chunks that a command holds in memory at most, in both directions.
 pub const BUDGET_BYTES: u64 = 32 << 20;
@@ -43,6 +44,18 @@ impl Cancel {
             std::future::pending::<()>().await;
         }
     }
+}
+
+/// Sees to it that a producer that panics is not taken for one that has finished: its last word is an error.
+pub(super) fn supervised<T: Send + 'static>(
+    producer: tokio::task::JoinHandle<()>,
+    tx: mpsc::Sender<Result<T, Error>>,
+) {
+    tokio::spawn(async move {
+        if producer.await.is_err() {
+            let _ = tx.send(Err(Error::Defect)).await;
+        }
+    });
 }
 
 /// Counters for progress displays.
@@ -108,5 +121,24 @@ impl Budget {
         let units = bytes.div_ceil(UNIT_BYTES).clamp(1, BUDGET_BYTES / UNIT_BYTES / 4) as u32;
         // The semaphore is never closed, so there always is a permit.
         Room { _permit: Arc::clone(&self.0).acquire_many_owned(units).await.ok() }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_producer_that_panics_has_not_finished() {
+        let (tx, mut rx) = mpsc::channel::<Result<u8, Error>>(4);
+        let own = tx.clone();
+        let producer = tokio::spawn(async move {
+            let _ = own.send(Ok(1)).await;
+            panic!("on purpose");
+        });
+        supervised(producer, tx);
+        assert!(matches!(rx.recv().await, Some(Ok(1))));
+        assert!(matches!(rx.recv().await, Some(Err(Error::Defect))));
+        assert!(rx.recv().await.is_none());
     }
 }

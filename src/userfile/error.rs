@@ -76,6 +76,9 @@ pub enum Error {
     /// Get: the file was replaced again and again while it was read.
     #[error("file {0} kept changing while it was read")]
     Unstable(String),
+    /// A part of this program panicked.
+    #[error("a defect of this program: see the message above")]
+    Defect,
     /// The user asked to stop.
     #[error("interrupted")]
     Interrupted,
@@ -118,7 +121,7 @@ impl Error {
             Error::Damaged { .. } => {
                 Some("--recover fetches the chunks that are there, one behind the other".to_owned())
             }
-            Error::Unstable(_) | Error::Os { .. } | Error::Interrupted => None,
+            Error::Unstable(_) | Error::Os { .. } | Error::Defect | Error::Interrupted => None,
         }
     }
 

@@ -1,6 +1,7 @@
 //! The rows that arguments mean, page by page, while the caller already works on the first ones.
 
 use super::Error;
+use super::control::supervised;
 use super::pattern::{Scan, Selector};
 use crate::chunk::{FileRow, FileTable};
 use tokio::sync::mpsc;
@@ -16,7 +17,8 @@ const AHEAD_ROWS: usize = 256;
 pub fn rows(table: &FileTable, selectors: Vec<Selector>) -> mpsc::Receiver<Result<FileRow, Error>> {
     let (tx, rx) = mpsc::channel(AHEAD_ROWS);
     let table = table.clone();
-    tokio::spawn(async move {
+    let last_word = tx.clone();
+    let search = tokio::spawn(async move {
         for (i, selector) in selectors.iter().enumerate() {
             let earlier = &selectors[..i];
             match search(&table, selector, earlier, &tx).await {
@@ -29,6 +31,7 @@ pub fn rows(table: &FileTable, selectors: Vec<Selector>) -> mpsc::Receiver<Resul
             }
         }
     });
+    supervised(search, last_word);
     rx
 }
 

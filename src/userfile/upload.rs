@@ -1,6 +1,6 @@
 //! Storing one local file under one name.
 
-use super::control::Room;
+use super::control::{Room, supervised};
 use super::source::{ChunkReader, Found, Opened, Piece, Source};
 use super::{Budget, Cancel, Error, Meter, place, source};
 use crate::chunk::{Attrs, FileTable, Old, Publish, Replace, Staging};
@@ -224,7 +224,9 @@ pub async fn housekeeping(table: &FileTable) {
 /// Walks a tree on a thread of its own and hands over its files in order.
 pub fn tree(root: PathBuf, skip_links: bool) -> mpsc::Receiver<Result<Found, Error>> {
     let (tx, rx) = mpsc::channel(AHEAD_FILES);
-    tokio::task::spawn_blocking(move || source::walk(&root, skip_links, &tx));
+    let last_word = tx.clone();
+    let walk = tokio::task::spawn_blocking(move || source::walk(&root, skip_links, &tx));
+    supervised(walk, last_word);
     rx
 }
 
