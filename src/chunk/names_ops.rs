@@ -238,7 +238,8 @@ impl FileTable {
                 }
             }
             let batch = self.append_batch(id, name, (old, new), &chunks, mtime);
-            match self.durable(retry, &batch).await {
+            let bytes = chunks.iter().map(|(_, data)| data.len()).sum();
+            match self.durable_sized(retry, &batch, bytes).await {
                 Ok(_) => Ok(()),
                 Err(e) if assertion_failed(&e) => {
                     let now = self.now(retry, id).await?;

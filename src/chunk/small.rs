@@ -105,7 +105,8 @@ impl FileTable {
             }
             self.insert_file(&mut batch, *id, p, data, attrs)?;
         }
-        self.durable(retry, &batch).await?;
+        let bytes = items.iter().map(|(_, _, data)| data.len()).sum();
+        self.durable_sized(retry, &batch, bytes).await?;
         Ok(())
     }
 

@@ -37,6 +37,9 @@ pub(super) struct Inner {
 /// between two statements. Each time somebody else got on.
 const COLLISIONS_MAX: u32 = 100;
 
+/// Transactions with more bytes than this are bulk.
+const BULK: usize = 512 << 10;
+
 impl FileTable {
     /// Length in bytes of the chunks that are written.
     pub fn chunk_len(&self) -> usize {
@@ -76,9 +79,21 @@ impl FileTable {
         if self.inner.options.read_only { Err(Error::ReadOnly) } else { Ok(()) }
     }
 
-    /// One transaction on a metadata connection.
+    /// One durable transaction on a metadata connection.
     pub(super) async fn durable(&self, retry: &sql::Retry, batch: &Batch) -> Result<Vec<u64>, sql::Error> {
-        let conn = retry.conn(Lane::Meta).await?;
+        self.durable_sized(retry, batch, 0).await
+    }
+
+    /// The same with so many bytes of contents in it: many take an upload connection, so that lookups do not wait
+    /// behind them.
+    pub(super) async fn durable_sized(
+        &self,
+        retry: &sql::Retry,
+        batch: &Batch,
+        bytes: usize,
+    ) -> Result<Vec<u64>, sql::Error> {
+        let lane = if bytes > BULK { Lane::Upload } else { Lane::Meta };
+        let conn = retry.conn(lane).await?;
         batch.run(&conn, Durability::Synchronous).await
     }
 

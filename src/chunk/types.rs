@@ -114,8 +114,8 @@ pub struct DirPage {
     /// Companion rows in this directory; all of them on the first page, none on later ones.
     pub paths: Vec<PathRow>,
     /// Full stored names that cannot be shown here: the component below this directory is empty, `.`, `..`,
-    /// too long, not UTF-8 or has a NUL; in the root also names without a leading slash. At most a few
-    /// hundred a directory are reported.
+    /// too long, not UTF-8 or has a NUL; in the root also names without a leading slash (of those, not
+    /// necessarily all where there are hundreds).
     pub unshowable: Vec<Vec<u8>>,
     /// Where the next page begins; None: this was the last.
     pub next: Option<DirCursor>,

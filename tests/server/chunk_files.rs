@@ -388,3 +388,30 @@ fn ranges() {
         assert_eq!(spans, want);
     });
 }
+
+#[test]
+fn chunks_of_the_real_length() {
+    let Some(b) = Bench::new() else { return };
+    let t = b.open(TableOptions::default()).unwrap();
+    b.go(async {
+        let data = pattern(3 * CHUNK_LEN + 1, 8);
+        let one: bytes::Bytes = data[..CHUNK_LEN].to_vec().into();
+        let id = t.new_id();
+        t.put_small(id, &publish("/f", CHUNK_LEN, DELETE), &one).await.unwrap();
+        let more = [(CHUNK_LEN as u64, one.clone()), (2 * CHUNK_LEN as u64, one.slice(..5))];
+        let (old, new) = (CHUNK_LEN as u64, 2 * CHUNK_LEN as u64 + 5);
+        t.append(id, "/f", old, new, &more, MTIME).await.unwrap();
+        assert_eq!(read(&t, id, new).await.unwrap(), [&one[..], &one[..], &one[..5]].concat());
+        let staged = put_staged(&t, "/g", &data, DELETE).await.unwrap();
+        assert_eq!(read(&t, staged, data.len() as u64).await.unwrap(), data);
+        let at = 2 * CHUNK_LEN as u64 + 77;
+        assert_eq!(
+            t.range(staged, at, at, 100).await.unwrap().unwrap(),
+            &data[at as usize..at as usize + 100]
+        );
+        let huge = bytes::Bytes::from(vec![0; 13 << 20]);
+        let e = t.put_small(t.new_id(), &publish("/h", huge.len(), DELETE), &huge).await.unwrap_err();
+        assert!(matches!(e, Error::TooLarge(_)), "{e}");
+    });
+    b.tables.assert_contract(CHUNK_LEN);
+}
