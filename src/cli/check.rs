@@ -10,7 +10,10 @@ use std::time::Duration;
 
 /// Flags of `userfilefs check`.
 #[derive(clap::Args, Debug)]
-#[command(after_help = "Exit codes: 0 no damage, 1 damage, 2 could not look at everything.")]
+#[command(after_help = "Exit codes: 0 no damage, 1 damage, 2 could not look at everything.\n\n\
+    Examples:\n  \
+      userfilefs check userfile:///bank-backup                all backups of a collection\n  \
+      userfilefs check ./bank-backup --from LATEST            one of them")]
 pub struct Args {
     #[command(flatten)]
     place: PlaceArgs,

@@ -11,38 +11,37 @@ use std::path::{Path, PathBuf};
 
 /// Where the userfile tables are. Without any of these and without variables, a private server is used.
 #[derive(clap::Args, Clone, Debug, Default)]
-#[command(next_help_heading = "Connection")]
 pub struct ConnectionArgs {
     /// Server: postgresql://user@host:port/database?sslmode=… [env: COCKROACH_URL]
-    #[arg(long, value_name = "URL")]
+    #[arg(help_heading = "Connection", long, value_name = "URL")]
     pub url: Option<String>,
 
     /// Database user [env: COCKROACH_USER, PGUSER] [default: root]
-    #[arg(short = 'u', long, value_name = "NAME")]
+    #[arg(help_heading = "Connection", short = 'u', long, value_name = "NAME")]
     pub user: Option<String>,
 
     /// Server address, HOST or HOST:PORT [env: COCKROACH_HOST, PGHOST] [default: localhost:26257]
-    #[arg(long, value_name = "HOST")]
+    #[arg(help_heading = "Connection", long, value_name = "HOST")]
     pub host: Option<String>,
 
     /// Server port [env: COCKROACH_PORT, PGPORT]
-    #[arg(long, value_name = "PORT", hide = true)]
+    #[arg(help_heading = "Connection", long, value_name = "PORT", hide = true)]
     pub port: Option<u16>,
 
     /// Directory with ca.crt, client.USER.crt and client.USER.key [env: COCKROACH_CERTS_DIR]
-    #[arg(long, value_name = "DIR")]
+    #[arg(help_heading = "Connection", long, value_name = "DIR")]
     pub certs_dir: Option<PathBuf>,
 
     /// Connect without TLS [env: COCKROACH_INSECURE]
-    #[arg(long, num_args = 0..=1, default_missing_value = "true", require_equals = true, value_name = "BOOL")]
+    #[arg(help_heading = "Connection", long, num_args = 0..=1, default_missing_value = "true", require_equals = true, value_name = "BOOL")]
     pub insecure: Option<bool>,
 
     /// Accepted for the sake of documented command lines; `-vv` says more
-    #[arg(long, hide = true)]
+    #[arg(help_heading = "Connection", long, hide = true)]
     pub echo_sql: bool,
 
     /// Ask for the password first (it is asked for anyway where the server wants one)
-    #[arg(long)]
+    #[arg(help_heading = "Connection", long)]
     pub password: bool,
 }
 

@@ -56,8 +56,16 @@ impl RowFormat {
     }
 }
 
+const EXAMPLES: &str = "\
+Examples:
+  userfilefs show userfile:///bank-backup backups         the backups of a collection
+  userfilefs show userfile:///bank-backup --from LATEST   what the newest one holds
+  userfilefs show ./bank-backup --from LATEST schemas     the same with CREATE statements
+  userfilefs show ./bank-backup --from LATEST files --format json";
+
 /// Flags of `userfilefs show`.
 #[derive(clap::Args, Debug)]
+#[command(after_help = EXAMPLES)]
 pub struct Args {
     #[command(flatten)]
     place: PlaceArgs,

@@ -1,7 +1,52 @@
 //! `--help`, manual pages and completions.
 
 use clap::Command;
+use std::path::Path;
 use userfilefs::cli::args::tree;
+
+/// The long help of every command, as one text.
+fn all_help() -> String {
+    fn one(command: &mut Command, name: &str, out: &mut String) {
+        let text = command.clone().term_width(100).render_long_help().to_string();
+        *out += &format!("======== {name} --help\n");
+        for line in text.lines() {
+            *out += line.trim_end();
+            out.push('\n');
+        }
+        // The commands behind the word `userfile` are those without it.
+        if name == "userfilefs userfile" {
+            return;
+        }
+        for sub in command.get_subcommands_mut().filter(|c| c.get_name() != "help" && !c.is_hide_set()) {
+            let name = format!("{name} {}", sub.get_name());
+            one(sub, &name, out);
+        }
+    }
+    let mut root = tree();
+    root.build();
+    let mut out = String::new();
+    one(&mut root, "userfilefs", &mut out);
+    out
+}
+
+/// What people read is reviewed when it changes: `REWRITE=1 cargo test --test offline help` writes the file anew.
+#[test]
+fn help_is_as_recorded() {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/testdata/help.txt");
+    let now = all_help();
+    if std::env::var_os("REWRITE").is_some() {
+        std::fs::create_dir_all(path.parent().expect("a folder")).expect("tests/testdata");
+        std::fs::write(&path, &now).expect("tests/testdata/help.txt");
+    }
+    let recorded = std::fs::read_to_string(&path).unwrap_or_default();
+    let differs = recorded.lines().zip(now.lines()).position(|(a, b)| a != b);
+    assert!(
+        recorded == now,
+        "the help texts changed (first at line {}); if that is meant, run REWRITE=1 cargo test --test offline help \
+         and look at the diff",
+        differs.unwrap_or(recorded.lines().count().min(now.lines().count())) + 1
+    );
+}
 
 #[test]
 fn every_command_and_option_is_explained() {
