@@ -398,6 +398,8 @@ fn mounted_device(dir: &Path) -> Option<u64> {
     if !is_mount_point(dir) {
         return None;
     }
+    // A dead mount that the new one is about to take away is in the table, too, but cannot be listed.
+    std::fs::read_dir(dir).ok()?;
     std::fs::metadata(dir).ok().map(|meta| meta.dev())
 }
 
