@@ -305,4 +305,28 @@ mod tests {
             assert_eq!(lossy(&clean(path.as_bytes())), want, "{path}");
         }
     }
+
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn any_printed_uri_reads_back(name in prop::collection::vec(any::<u8>(), 0..40)) {
+            let name = [b"/".as_slice(), &name].concat();
+            let uri = display_uri("d.p.u", &name);
+            let read = literal(uri.as_bytes()).unwrap();
+            prop_assert_eq!((read.host, read.path), (Host::Named("d.p.u".into()), name));
+        }
+
+        #[test]
+        fn cleaning_twice_changes_nothing_more(path in "[a./]{0,12}") {
+            let once = clean(path.as_bytes());
+            prop_assert_eq!(clean(&once), once);
+        }
+
+        #[test]
+        fn no_argument_panics(arg in prop::collection::vec(any::<u8>(), 0..30), uri in any::<bool>()) {
+            let arg = if uri { [b"userfile://".as_slice(), &arg].concat() } else { arg };
+            let _ = (literal(&arg), pattern(&arg));
+        }
+    }
 }

@@ -456,4 +456,62 @@ mod tests {
         assert_eq!(one.scans(), [Scan::One(b"/a\xff".to_vec()), Scan::Prefix("/a".into())]);
         assert!(Glob::parse("/a?".as_bytes()).unwrap().matches(b"/a\xff"));
     }
+
+    use proptest::prelude::*;
+
+    /// The same rules, by trying every way.
+    fn slow(pattern: &[Token], name: &[u32]) -> bool {
+        let Some((first, rest)) = pattern.split_first() else { return name.is_empty() };
+        let slash = u32::from('/');
+        match first {
+            Token::AnyRun => {
+                slow(rest, name)
+                    || name.split_first().is_some_and(|(c, tail)| *c != slash && slow(pattern, tail))
+            }
+            Token::Rest => true,
+            one => name.split_first().is_some_and(|(c, tail)| {
+                let fits = match one {
+                    Token::Char(want) => want == c,
+                    Token::AnyChar => *c != slash,
+                    Token::Class { negated, ranges } => {
+                        ranges.iter().any(|(low, high)| low <= c && c <= high) != *negated
+                    }
+                    Token::AnyRun | Token::Rest => false,
+                };
+                fits && slow(rest, tail)
+            }),
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn matching_agrees_with_trying_every_way(pattern in r"[ab/*?\[\]^\\-]{0,8}", name in "[ab/]{0,8}") {
+            if let Ok(glob) = Glob::parse(pattern.as_bytes()) {
+                let want = slow(&glob.tokens, &characters(name.as_bytes()));
+                prop_assert_eq!(glob.matches(name.as_bytes()), want, "{} {}", pattern, name);
+                if want {
+                    prop_assert!(name.as_bytes().starts_with(&glob.literal_start()));
+                }
+            }
+        }
+
+        #[test]
+        fn an_escaped_name_matches_itself_alone(
+            name in prop::collection::vec(any::<u8>(), 0..12),
+            other in prop::collection::vec(any::<u8>(), 0..12),
+        ) {
+            let mut escaped = Vec::new();
+            for chunk in name.utf8_chunks() {
+                for c in chunk.valid().chars() {
+                    escaped.push(b'\\');
+                    escaped.extend_from_slice(c.encode_utf8(&mut [0; 4]).as_bytes());
+                }
+                escaped.extend_from_slice(chunk.invalid());
+            }
+            let glob = Glob::parse(&escaped).unwrap();
+            prop_assert_eq!(glob.literal(), Some(name.clone()));
+            prop_assert!(glob.matches(&name));
+            prop_assert_eq!(glob.matches(&other), other == name);
+        }
+    }
 }
