@@ -167,6 +167,27 @@ impl FileTable {
         if claimed > 0 { self.remove_rows(id).await } else { Ok(()) }
     }
 
+    /// At the end of a mount: removes all its hidden rows and the files on their way out. What an error or a cancelled
+    /// call leaves is removed by a later sweep.
+    pub async fn leave(&self) -> Result<(), Error> {
+        self.check_writable()?;
+        let name = self.inner.by_bytes;
+        let claim = format!(
+            "UPDATE {} SET filename = $3::text || file_id::text \
+             WHERE {name} >= $1 AND {name} < $2 AND filename = $1::text || file_id::text",
+            self.inner.tables.files
+        );
+        let (low, trash) = (self.hidden_prefix(), trash_prefix());
+        let high = format!("{}0", low.trim_end_matches('/'));
+        retrying!(self, "remove hidden files", |retry| {
+            let conn = retry.conn(Lane::Meta).await?;
+            Ok(conn.execute(&claim, &[&low, &high, &trash]).await?)
+        })?;
+        self.empty_trash().await?;
+        self.idle().await;
+        Ok(())
+    }
+
     /// Refreshes the time of this mount's hidden rows by the server's clock: to be called several times within the
     /// lease that other mounts sweep by.
     pub async fn heartbeat(&self) -> Result<(), Error> {

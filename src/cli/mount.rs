@@ -24,6 +24,8 @@ use crate::sql::{Host, Pool, PoolOptions, Settings};
 
 /// How long the last stores may take when a mount ends.
 const DRAIN_MAX: Duration = Duration::from_secs(240);
+/// How long the removal of what is no longer needed may hold up the end.
+const LEAVE_MAX: Duration = Duration::from_secs(5);
 /// Pauses between attempts to reach the server with `retry=`.
 const RETRY_PAUSE: Duration = Duration::from_secs(1);
 /// Search path where mount(8) has left none.
@@ -515,6 +517,7 @@ impl Plan {
         let served = Arc::new(Served(fs));
         let outcome =
             runtime.block_on(session::supervise(started, Arc::clone(&served), DRAIN_MAX, ready, reopen));
+        runtime.block_on(Box::pin(served.0.leave(LEAVE_MAX)));
         drop(served);
         runtime.shutdown_background();
         match outcome {

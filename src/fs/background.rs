@@ -389,6 +389,19 @@ impl UserfileFs {
         report
     }
 
+    /// After the end: removes what this mount has hidden in the tables (files that were removed while open, large
+    /// ones on their way out). The next mount does what is not done within `timeout`.
+    pub async fn leave(&self, timeout: Duration) {
+        if self.cfg.read_only {
+            return;
+        }
+        match tokio::time::timeout(timeout, self.table.leave()).await {
+            Ok(Ok(())) => {}
+            Ok(Err(e)) => log::debug!("hidden rows are left to the next mount: {e}"),
+            Err(_) => log::debug!("hidden rows are left to the next mount"),
+        }
+    }
+
     /// One line for a service manager.
     pub fn status_line(&self) -> String {
         format!(

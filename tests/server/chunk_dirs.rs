@@ -390,3 +390,23 @@ fn leftovers_of_dead_writers() {
 fn new(options: &TableOptions) -> TableOptions {
     TableOptions { mount_id: uuid::Uuid::new_v4(), ..options.clone() }
 }
+
+#[test]
+fn leaving_takes_everything_along() {
+    let Some(b) = Bench::new() else { return };
+    let (t, other) = (b.table(), b.table());
+    b.go(async {
+        put(&t, "/f", &pattern(40, 1)).await;
+        assert!(t.remove("/f", Old::Keep, None).await.unwrap());
+        let staging = t.stage().await.unwrap();
+        staging.put(0, pattern(16, 1).into()).await.unwrap();
+        let theirs = other.stage().await.unwrap();
+        theirs.put(0, pattern(16, 2).into()).await.unwrap();
+        put(&t, "/kept", b"1").await;
+        t.leave().await.unwrap();
+        theirs.publish(&publish("/theirs", 16, DELETE)).await.unwrap();
+    });
+    assert_eq!(b.tables.names(), ["/kept", "/theirs"]);
+    assert!(b.tables.hidden().is_empty());
+    b.tables.assert_contract(TINY);
+}
