@@ -477,7 +477,8 @@ impl Plan {
             let runtime = crate::cli::runtime()?;
             let shown = self.shown(&settings);
             let fs = runtime.block_on(self.filesystem(settings))?;
-            let adapter = Adapter::new(Arc::clone(&fs), runtime.handle().clone());
+            let adapter =
+                Adapter::new(Arc::clone(&fs), runtime.handle().clone()).with_sync(self.options.sync);
             let is_root = nix::unistd::geteuid().is_root();
             let kernel_mount = config::kernel_mount(&self.dir, shown, &self.options, is_root);
             let started = session::start(&kernel_mount, adapter).map_err(|e| {

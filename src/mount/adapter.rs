@@ -35,12 +35,19 @@ const NO_TIME: Duration = Duration::ZERO;
 pub struct Adapter {
     fs: Arc<UserfileFs>,
     runtime: tokio::runtime::Handle,
+    sync: bool,
 }
 
 impl Adapter {
     /// Answers requests from `fs`, with tasks on `runtime`.
     pub fn new(fs: Arc<UserfileFs>, runtime: tokio::runtime::Handle) -> Self {
-        Adapter { fs, runtime }
+        Adapter { fs, runtime, sync: false }
+    }
+
+    /// Every write is stored before it is answered (`-o sync`), as with O_SYNC.
+    pub fn with_sync(mut self, sync: bool) -> Self {
+        self.sync = sync;
+        self
     }
 
     fn attr_ttl(&self) -> Duration {
@@ -456,22 +463,33 @@ impl Filesystem for Adapter {
         offset: u64,
         data: &[u8],
         _write_flags: WriteFlags,
-        _flags: OpenFlags,
+        flags: OpenFlags,
         _lock_owner: Option<LockOwner>,
         reply: ReplyWrite,
     ) {
+        // The kernel sends no fsync after the writes of a handle that goes around its page cache.
+        let sync = self.sync || flags.0 & libc::O_DSYNC != 0;
         let answered = {
             let _inside = self.runtime.enter();
             self.fs.try_write(fh.0, offset, data)
         };
         match answered {
-            Some(Ok(n)) => return reply.written(n),
+            Some(Ok(n)) if !sync => return reply.written(n),
             Some(Err(e)) => return reply.error(errno("write", &e)),
-            None => {}
+            _ => {}
         }
-        let (fs, data) = (self.fs.clone(), Bytes::copy_from_slice(data));
+        let (fs, data) =
+            (self.fs.clone(), Bytes::copy_from_slice(if answered.is_some() { &[] } else { data }));
         self.runtime.spawn(async move {
-            match fs.write(fh.0, offset, data).await {
+            let written = match answered {
+                Some(written) => written,
+                None => fs.write(fh.0, offset, data).await,
+            };
+            let stored = match written {
+                Ok(n) if sync => fs.fsync(fh.0).await.map(|()| n),
+                other => other,
+            };
+            match stored {
                 Ok(n) => reply.written(n),
                 Err(e) => reply.error(errno("write", &e)),
             }

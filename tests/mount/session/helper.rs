@@ -68,6 +68,11 @@ fn the_helper_takes_flags_anywhere() {
         umount "$D"
         mount -t fuse.userfilefs -o "sync,log=$LOG" "$URL" "$D"
         grep " $D rw,.* - fuse.userfilefs .* rw,sync," /proc/self/mountinfo
+        exec 5>"$D/sync"
+        echo text >&5
+        size="SELECT file_size FROM userfiles_postgres_upload_files WHERE filename = '/sync'"
+        test "$(psql -qAt "$URL" -c "$size")" = 5
+        exec 5>&-
         test -e "$D/x"
         umount "$D"
         "#);
