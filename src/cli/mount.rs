@@ -480,7 +480,8 @@ impl Plan {
             let adapter =
                 Adapter::new(Arc::clone(&fs), runtime.handle().clone()).with_sync(self.options.sync);
             let is_root = nix::unistd::geteuid().is_root();
-            let kernel_mount = config::kernel_mount(&self.dir, shown, &self.options, is_root);
+            let mut kernel_mount = config::kernel_mount(&self.dir, shown, &self.options, is_root);
+            kernel_mount.read_only = fs.config().read_only;
             let started = session::start(&kernel_mount, adapter).map_err(|e| {
                 let hint = match &e {
                     session::SessionError::Kernel(e) => e.hint(),
@@ -558,9 +559,13 @@ impl Plan {
         let settings = settings.with_database(&place.prefix.database);
         let pool = Pool::connect(settings, self.pool.clone()).await?;
         let options = &self.options;
+        let read_only = options.read_only || pool.dialect().read_only();
+        if read_only && !options.read_only {
+            output::warn("the server is read-only, so the mount is");
+        }
         let table_options = TableOptions {
-            create: if options.read_only { Create::Refuse } else { Create::Create },
-            read_only: options.read_only,
+            create: if read_only { Create::Refuse } else { Create::Create },
+            read_only,
             attrs: if options.noattrs { AttrsMode::Off } else { AttrsMode::Auto },
             recover: options.recover,
             chunk_len: self.chunk_len.unwrap_or(crate::chunk::CHUNK_LEN),
@@ -570,7 +575,7 @@ impl Plan {
             let hint = e.hint();
             told(e, hint.as_deref())
         })?;
-        Ok(UserfileFs::new(table, self.fs_config(place.subdir)))
+        Ok(UserfileFs::new(table, Config { read_only, ..self.fs_config(place.subdir) }))
     }
 
     fn fs_config(&self, subdir: String) -> Config {
@@ -584,7 +589,6 @@ impl Plan {
             gid: self.owner.1,
             file_mode: options.file_mask().map_or(default.file_mode, |mask| 0o666 & !u32::from(mask)),
             dir_mode: options.dir_mask().map_or(default.dir_mode, |mask| 0o777 & !u32::from(mask)),
-            read_only: options.read_only,
             attr_timeout: options.attr_timeout,
             entry_timeout: options.entry_timeout,
             async_close: options.async_close,
