@@ -17,7 +17,11 @@ fn fuzz_files() {
             let mut bytes = stored.clone();
             mutate(&mut rng, &mut bytes);
             if let Ok(opened) = decrypt(&key, bytes.clone()) {
-                assert!(bytes == *stored && (opened == plain || opened.is_empty()));
+                assert!(opened == plain || opened.is_empty());
+                // Versions 1 and 2 of a file of one short chunk differ in the version only.
+                let mut same = bytes.clone();
+                same[7] = stored[7];
+                assert!(same == *stored && (bytes == *stored || opened.is_empty()));
             }
             let mut decryptor = Decryptor::new(key.clone());
             if decryptor.push(&bytes, &mut Vec::new()).is_ok() {
