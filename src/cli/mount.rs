@@ -473,6 +473,7 @@ impl Plan {
         reporter: Option<Reporter>,
         lock: Option<point::Lock>,
     ) -> Result<Exit, Failure> {
+        crate::mount::memory::bound_allocator();
         let prepare = || -> anyhow::Result<_> {
             let runtime = crate::cli::runtime()?;
             let shown = self.shown(&settings);

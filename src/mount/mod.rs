@@ -11,6 +11,7 @@
 //! | `point` | the mount point before the mount: dead remains, doubled mounts |
 //! | `daemon`, `argv`, `notify` | fork and readiness, the process list, systemd |
 //! | `adapter` | requests to fs calls, replies back |
+//! | `memory` | the allocator of a long-lived process |
 //! | `session` | one mount's life, from the handshake to the last reply |
 //! | `control` | how umount talks to the daemon |
 //! | `unmount`, `holders` | storing, unmounting, waiting; who keeps a mount busy |
@@ -23,6 +24,7 @@ pub mod daemon;
 pub mod helper;
 pub mod holders;
 pub mod kernel;
+pub mod memory;
 mod notify;
 pub mod options;
 pub mod point;
