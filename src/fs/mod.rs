@@ -77,6 +77,7 @@ pub struct UserfileFs {
     /// Files whose deferred work a background task looks after.
     pending: Mutex<HashMap<u64, background::Pending>>,
     queue: background::Queue,
+    walk: Mutex<readdir::Walk>,
     /// Read by stores while they publish under a path; written by operations that move whole subtrees.
     moves: tokio::sync::RwLock<()>,
     usage: Mutex<Option<attr::CachedUsage>>,
@@ -102,6 +103,7 @@ impl UserfileFs {
             odd: Mutex::new(lookup::OddNames::default()),
             pending: Mutex::new(HashMap::new()),
             queue: background::Queue::default(),
+            walk: Mutex::new(readdir::Walk::default()),
             moves: tokio::sync::RwLock::new(()),
             usage: Mutex::new(None),
             shutting_down: AtomicBool::new(false),

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use super::attr::Kind;
 use super::error::{FsError, Result};
-use super::node::Meta;
+use super::node::{DirNode, Meta};
 use super::open::Open;
 use super::tree::{Body, ROOT};
 use super::{Stat, UserfileFs};
@@ -128,6 +128,7 @@ impl UserfileFs {
             return Ok(DirSnapshot { entries: Vec::new(), parent: ino, control: false });
         }
         self.list(ino, &dir, true).await?;
+        self.list_ahead(ino);
         let mut entries: Vec<SnapshotEntry> = {
             let st = dir.st.lock();
             let listed = st.listing.iter().flat_map(|l| l.entries.iter());
@@ -166,4 +167,54 @@ impl UserfileFs {
         }
         Ok(DirSnapshot { entries, parent, control: false })
     }
+
+    /// Lists the directories that a walk through the whole tree reads next, while the reader is
+    /// still busy with this one. Only known to be a walk after some directories in a row.
+    fn list_ahead(self: &Arc<Self>, ino: u64) {
+        let next: Vec<Arc<DirNode>> = {
+            let tree = self.tree.lock();
+            let Some(node) = tree.get(ino) else { return };
+            let mut walk = self.walk.lock();
+            let goes_on = walk.last == node.parent || walk.parent == node.parent;
+            walk.steps = if goes_on { walk.steps.saturating_add(1) } else { 0 };
+            (walk.last, walk.parent) = (ino, node.parent);
+            if walk.steps < WALK_STEPS_MIN {
+                return;
+            }
+            let after = (std::ops::Bound::Excluded(node.name.as_str()), std::ops::Bound::Unbounded);
+            let Some(Body::Dir(parent)) = tree.get(node.parent).map(|n| &n.body) else { return };
+            let st = parent.st.lock();
+            let Some(listing) = &st.listing else { return };
+            let siblings = listing.entries.range::<str, _>(after).filter(|(_, m)| matches!(m, Meta::Dir(_)));
+            siblings
+                .take(WALK_AHEAD)
+                .filter_map(|(name, _)| match &tree.get(tree.child(node.parent, name)?)?.body {
+                    Body::Dir(dir) => Some(dir.clone()),
+                    _ => None,
+                })
+                .collect()
+        };
+        for dir in next {
+            let stale =
+                dir.st.lock().listing.as_ref().is_none_or(|l| l.at.elapsed() >= self.cfg.attr_timeout);
+            if stale && dir.fetch.try_lock().is_ok() {
+                let fs = self.clone();
+                // A failure shows when the directory is read.
+                tokio::spawn(async move { fs.list(dir.ino, &dir, true).await });
+            }
+        }
+    }
+}
+
+/// Directories read one after another before it counts as a walk.
+const WALK_STEPS_MIN: u32 = 2;
+/// Directories listed ahead of a walk.
+const WALK_AHEAD: usize = 3;
+
+/// The directories read last.
+#[derive(Default)]
+pub struct Walk {
+    last: u64,
+    parent: u64,
+    steps: u32,
 }
