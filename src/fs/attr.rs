@@ -254,12 +254,16 @@ impl UserfileFs {
                     let meta = st.meta.clone();
                     (PathKind::Symlink { target: meta.target }, meta.attrs, meta.mtime)
                 };
+                let meta = link.st.lock().meta.clone();
+                let _quiet = self.moves.read().await;
                 if self.table.attrs_available() {
                     let path = self.stored_path(ino)?;
                     let (kind, attrs, mtime) = row;
-                    self.table
-                        .put_path(&PathRow { path: path.into_bytes(), kind, attrs, mtime }, false)
-                        .await?;
+                    let row = PathRow { path: path.into_bytes(), kind, attrs, mtime };
+                    self.table.put_path(&row, false).await?;
+                }
+                if let Some((parent, name)) = self.place(ino) {
+                    self.note(parent, &name, Some(Meta::Link(meta)));
                 }
             }
             Body::Control(_) => return Err(FsError::NotPermitted),
@@ -347,11 +351,7 @@ impl UserfileFs {
             st.attr_dirty = false;
         }
         drop(st);
-        let place = {
-            let tree = self.tree.lock();
-            tree.get(dir.ino).filter(|n| n.attached).map(|n| (n.parent, n.name.clone()))
-        };
-        if let Some((parent, name)) = place.filter(|_| dir.ino != ROOT) {
+        if let Some((parent, name)) = self.place(dir.ino).filter(|_| dir.ino != ROOT) {
             self.note(parent, &name, Some(Meta::Dir(DirMeta { row: Some(row) })));
         }
         Ok(())

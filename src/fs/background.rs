@@ -148,7 +148,7 @@ impl UserfileFs {
                         false
                     }
                     Due::Later => {
-                        if all && st.dirty {
+                        if all {
                             due.push(Pending::File(file.clone()));
                         }
                         true
@@ -375,7 +375,7 @@ impl UserfileFs {
                 }
                 let busy = self.dirty_files().iter().any(|f| {
                     let st = f.st.lock();
-                    st.dirty && !st.unlinked
+                    (st.dirty || st.attr_dirty) && !st.unlinked
                 });
                 if !busy || !failures.is_empty() {
                     return;

@@ -166,6 +166,12 @@ impl UserfileFs {
         Ok(format!("{}{path}", self.cfg.subdir))
     }
 
+    /// Parent and name of a node that has a name.
+    fn place(&self, ino: u64) -> Option<(u64, String)> {
+        let tree = self.tree.lock();
+        tree.get(ino).filter(|n| n.attached).map(|n| (n.parent, n.name.clone()))
+    }
+
     /// The stored name of a child.
     fn child_path(&self, parent: u64, name: &str) -> Result<String> {
         let path = format!("{}/{name}", self.stored_path(parent)?);
@@ -191,11 +197,7 @@ impl UserfileFs {
     /// As [`Self::note`] for a file that knows its place.
     fn note_file(&self, file: &FileNode) {
         let Some(meta) = file.st.lock().meta() else { return };
-        let place = {
-            let tree = self.tree.lock();
-            tree.get(file.ino).filter(|n| n.attached).map(|n| (n.parent, n.name.clone()))
-        };
-        if let Some((parent, name)) = place {
+        if let Some((parent, name)) = self.place(file.ino) {
             self.note(parent, &name, Some(node::Meta::File(meta)));
         }
     }

@@ -32,6 +32,8 @@ pub struct Handle {
     pub ino: u64,
     /// May write.
     pub writes: bool,
+    /// Every write is stored before it returns (O_SYNC, O_DSYNC).
+    pub syncs: bool,
     /// A store failed: every later write, flush and fsync says so again.
     pub failed: Mutex<Option<FsError>>,
     /// Where reading goes on.
@@ -76,7 +78,14 @@ impl Handles {
 
 impl Handle {
     fn new(what: Open, ino: u64, writes: bool) -> Self {
-        Handle { what, ino, writes, failed: Mutex::new(None), seq: Mutex::new(Sequence::default()) }
+        Handle {
+            what,
+            ino,
+            writes,
+            syncs: false,
+            failed: Mutex::new(None),
+            seq: Mutex::new(Sequence::default()),
+        }
     }
 
     /// The file of a handle.
@@ -174,7 +183,9 @@ impl UserfileFs {
             st.pages = now;
             keep
         };
-        let handle = self.handles.add(Handle::new(Open::File(file.clone()), file.ino, writes));
+        let mut handle = Handle::new(Open::File(file.clone()), file.ino, writes);
+        handle.syncs = flags & (libc::O_SYNC | libc::O_DSYNC) != 0;
+        let handle = self.handles.add(handle);
         let direct_io = flags & libc::O_ACCMODE == libc::O_WRONLY;
         Opened { handle, direct_io, keep_cache: keep_cache && !direct_io }
     }

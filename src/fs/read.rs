@@ -455,11 +455,7 @@ impl UserfileFs {
 
     /// Notes that a file was opened for reading, for fetching its neighbours along with it.
     pub(super) fn note_read_open(&self, ino: u64) {
-        let place = {
-            let tree = self.tree.lock();
-            tree.get(ino).filter(|n| n.attached).map(|n| (n.parent, n.name.clone()))
-        };
-        if let Some((parent, name)) = place
+        if let Some((parent, name)) = self.place(ino)
             && let Ok(dir) = self.dir(parent)
         {
             let mut st = dir.st.lock();
@@ -498,11 +494,7 @@ impl UserfileFs {
 
     /// Small files that follow in the listing and are not in the cache.
     fn neighbours(&self, file: &Arc<FileNode>, size: u64) -> Vec<Base> {
-        let place = {
-            let tree = self.tree.lock();
-            tree.get(file.ino).filter(|n| n.attached).map(|n| (n.parent, n.name.clone()))
-        };
-        let Some((parent, name)) = place else { return Vec::new() };
+        let Some((parent, name)) = self.place(file.ino) else { return Vec::new() };
         let Ok(dir) = self.dir(parent) else { return Vec::new() };
         let st = dir.st.lock();
         let Some(listing) = &st.listing else { return Vec::new() };

@@ -417,11 +417,8 @@ impl UserfileFs {
             }
             None => {
                 log::error!("{path}: could not be stored ({error}); there is no such file");
-                let mut tree = self.tree.lock();
-                if let Some((parent, name)) =
-                    tree.get(file.ino).filter(|n| n.attached).map(|n| (n.parent, n.name.clone()))
-                {
-                    tree.detach_child(parent, &name);
+                if let Some((parent, name)) = self.place(file.ino) {
+                    self.tree.lock().detach_child(parent, &name);
                 }
                 file.st.lock().unlinked = true;
             }

@@ -98,6 +98,12 @@ impl UserfileFs {
             done += piece.len();
         }
         self.wrote(file, offset + data.len() as u64);
+        if handle.syncs
+            && let Err(e) = self.store_locked(file).await
+        {
+            *handle.failed.lock() = Some(e.clone());
+            return Err(e);
+        }
         Ok(data.len() as u32)
     }
 
@@ -111,6 +117,9 @@ impl UserfileFs {
             Ok(file) => file,
             Err(e) => return Some(Err(e)),
         };
+        if handle.syncs {
+            return None;
+        }
         let _io = file.io.try_lock().ok()?;
         let chunk_len = self.table.chunk_len() as u64;
         // A piece may make a whole chunk's memory necessary.
