@@ -10,7 +10,7 @@ use parking_lot::Mutex;
 use std::time::{Duration, Instant};
 
 /// While the companion table is absent, another client may make it: it is looked for this often, on use.
-const RECHECK: Duration = Duration::from_secs(3);
+const RECHECK: Duration = Duration::from_secs(1);
 /// After its creation was refused it is not tried again for this long.
 const REFUSED_FOR: Duration = Duration::from_secs(60);
 

@@ -296,6 +296,7 @@ impl UserfileFs {
                     return;
                 }
                 st.attr_dirty = true;
+                st.pinned |= !self.table.attrs_available();
                 st.changed = Instant::now();
             }
         }
@@ -334,7 +335,9 @@ impl UserfileFs {
             }
             if !self.table.attrs_available() {
                 drop(st);
-                dir.st.lock().attr_dirty = false;
+                let mut st = dir.st.lock();
+                st.attr_dirty = false;
+                st.pinned = true;
                 return Ok(());
             }
             (((st.attrs.clone()), st.mtime), st.version)

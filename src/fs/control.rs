@@ -109,15 +109,11 @@ impl UserfileFs {
         }
     }
 
-    /// Names and whether they are directories, for listing a control directory.
-    pub(super) fn control_entries(&self, control: Control) -> Vec<(String, u64, bool)> {
+    /// The names in a control directory.
+    pub(super) fn control_entries(&self, control: Control) -> Vec<String> {
         match control {
-            Control::Dir => PARTS.iter().map(|(n, c)| ((*n).to_owned(), c.ino(), c.is_dir())).collect(),
-            Control::Shadowed => {
-                let names: Vec<String> = self.odd.lock().shadowed.iter().map(|p| names::flatten(p)).collect();
-                let tree = self.tree.lock();
-                names.into_iter().map(|n| (n.clone(), tree.listed_number(control.ino(), &n), false)).collect()
-            }
+            Control::Dir => PARTS.iter().map(|(name, _)| (*name).to_owned()).collect(),
+            Control::Shadowed => self.odd.lock().shadowed.iter().map(|p| names::flatten(p)).collect(),
             _ => Vec::new(),
         }
     }

@@ -137,6 +137,8 @@ pub struct FileState {
     pub flush_let_pass: bool,
     /// When attributes (or the existence) last changed, for what is put off.
     pub changed: Instant,
+    /// Attributes that nothing but this node keeps (no companion table).
+    pub pinned: bool,
     /// The background looks after it (see `background`).
     pub watched: bool,
     /// Handed to the batch of `-o async`.
@@ -203,7 +205,10 @@ impl FileNode {
     /// Whether the node must not be dropped.
     pub fn is_busy(&self) -> bool {
         let st = self.st.lock();
-        st.opens > 0 || st.uploads > 0 || (!st.unlinked && (st.dirty || st.attr_dirty)) || st.hidden
+        st.opens > 0
+            || st.uploads > 0
+            || (!st.unlinked && (st.dirty || st.attr_dirty || st.pinned))
+            || st.hidden
     }
 }
 
@@ -229,6 +234,7 @@ impl FileState {
             hidden: false,
             flush_let_pass: false,
             changed: Instant::now(),
+            pinned: false,
             watched: false,
             queued: false,
             fetched: Instant::now(),
@@ -264,7 +270,9 @@ impl FileState {
         self.base = Some(base);
         self.size = meta.size;
         self.mtime = meta.mtime;
-        self.attrs = meta.attrs.clone();
+        if !self.pinned {
+            self.attrs = meta.attrs.clone();
+        }
         self.fetched = Instant::now();
     }
 }
@@ -293,6 +301,8 @@ pub struct DirState {
     pub written_down: bool,
     /// Attributes differ from the row.
     pub attr_dirty: bool,
+    /// Attributes, or its existence, that nothing but this node keeps (no companion table).
+    pub pinned: bool,
     /// Removed.
     pub unlinked: bool,
     /// Open handles.
@@ -338,6 +348,7 @@ impl DirNode {
                 atime: None,
                 written_down: meta.row.is_some(),
                 attr_dirty: false,
+                pinned: false,
                 unlinked: false,
                 opens: 0,
                 listing: None,
@@ -356,7 +367,7 @@ impl DirNode {
     /// Whether the node must not be dropped.
     pub fn is_busy(&self) -> bool {
         let st = self.st.lock();
-        st.opens > 0 || st.fetching > 0 || (st.attr_dirty && !st.unlinked)
+        st.opens > 0 || st.fetching > 0 || ((st.attr_dirty || st.pinned) && !st.unlinked)
     }
 }
 
@@ -377,7 +388,7 @@ impl DirState {
     /// Takes over what the tables say now.
     pub fn refresh(&mut self, meta: &DirMeta) {
         self.fetched = Instant::now();
-        if self.attr_dirty {
+        if self.attr_dirty || self.pinned {
             return;
         }
         self.written_down = meta.row.is_some();

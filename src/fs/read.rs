@@ -131,13 +131,13 @@ impl UserfileFs {
             if offset >= st.size {
                 return Some(Ok(Slice::Own(Vec::new())));
             }
-            if !st.overlay.is_clean()
-                || st.overlay.base_valid() != st.size
-                || !matches!(st.shape, Shape::Regular)
-            {
+            let base = st.base?;
+            let as_stored =
+                st.overlay.is_clean() && st.overlay.base_valid() == st.size && base.size == st.size;
+            if !as_stored || !matches!(st.shape, Shape::Regular) {
                 return None;
             }
-            st.base?
+            base
         };
         let start = offset / chunk_len * chunk_len;
         let from = (offset - start) as usize;
@@ -170,12 +170,26 @@ impl UserfileFs {
                         Ok(Some(slice)) => return Ok(slice),
                         Ok(None) => continue,
                         Err(FsError::Stale) if file.st.lock().base != version => continue,
-                        Err(e) => return Err(e),
+                        Err(e) => return Err(self.named(file, e)),
                     }
                 }
             }
         }
         Err(FsError::Stale)
+    }
+
+    /// Damage that only the chunk layer saw, told with the file's name.
+    fn named(&self, file: &FileNode, error: FsError) -> FsError {
+        match &error {
+            FsError::Table(inner) => match &**inner {
+                crate::chunk::Error::Corrupt { damage, .. } => {
+                    let name = self.tree.lock().path(file.ino).unwrap_or_default();
+                    FsError::Damaged(format!("{name} is damaged: {damage}"))
+                }
+                _ => error,
+            },
+            _ => error,
+        }
     }
 
     fn plan_piece(&self, file: &FileNode, pos: u64, len: usize) -> Piece {

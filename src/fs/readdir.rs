@@ -4,6 +4,7 @@
 use std::sync::Arc;
 
 use super::attr::Kind;
+use super::control::Control;
 use super::error::{FsError, Result};
 use super::node::{DirNode, Meta};
 use super::open::Open;
@@ -61,7 +62,8 @@ impl UserfileFs {
         };
         for (at, name, ino) in [(0u64, ".", ino), (1, "..", snapshot.parent)] {
             if offset <= at {
-                let dot = DirEntry { ino, kind: Kind::Dir, name: name.to_owned(), stat: None };
+                let stat = self.body(ino).ok().map(|body| self.stat_body(ino, &body));
+                let dot = DirEntry { ino, kind: Kind::Dir, name: name.to_owned(), stat };
                 if add(&dot, at + 1) {
                     return Ok(());
                 }
@@ -94,6 +96,10 @@ impl UserfileFs {
             let stat = self.adopt_listed(ino, &name, entry)?;
             return Some(DirEntry { ino: stat.ino, kind: stat.kind, name, stat: Some(stat) });
         }
+        if snapshot.control {
+            let stat = self.control_lookup(ino, &name)?.ok()??;
+            return Some(DirEntry { ino: stat.ino, kind: stat.kind, name, stat: Some(stat) });
+        }
         let number = self.tree.lock().listed_number(ino, &name);
         Some(DirEntry { ino: number, kind: entry.kind, name, stat: None })
     }
@@ -116,12 +122,17 @@ impl UserfileFs {
 
     async fn snapshot(self: &Arc<Self>, ino: u64) -> Result<DirSnapshot> {
         if let Body::Control(control) = self.body(ino)? {
-            let entries = self.control_entries(control).into_iter().map(|(name, _, is_dir)| SnapshotEntry {
-                name,
-                kind: if is_dir { Kind::Dir } else { Kind::File },
-                meta: None,
-            });
-            return Ok(DirSnapshot { entries: entries.collect(), parent: ROOT, control: true });
+            let mut entries = Vec::new();
+            for name in self.control_entries(control) {
+                let meta = match control {
+                    Control::Shadowed => self.resolve(ino, &name).await?,
+                    _ => None,
+                };
+                entries.push(SnapshotEntry { name, kind: Kind::File, meta });
+            }
+            let control = control == Control::Dir;
+            entries.retain(|e| control || e.meta.is_some());
+            return Ok(DirSnapshot { entries, parent: ROOT, control });
         }
         let dir = self.dir(ino)?;
         if dir.st.lock().unlinked {

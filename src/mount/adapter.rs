@@ -576,7 +576,6 @@ impl Filesystem for Adapter {
                 .readdir(ino.0, fh.0, offset, true, |entry, next| {
                     let attr = match &entry.stat {
                         Some(stat) => file_attr(stat),
-                        // Inode number 0 tells the kernel that these are no attributes.
                         None => FileAttr { kind: file_type(entry.kind), ..missing_attr() },
                     };
                     reply.add(INodeNo(entry.ino), next, &entry.name, &ttl, &attr, Generation(0))
