@@ -121,7 +121,9 @@ pub struct FileState {
     pub staging: Option<std::sync::Arc<crate::chunk::Staging>>,
     /// The highest chunk ever uploaded to it.
     pub staged_high: Option<u64>,
-    /// Chunk uploads under way.
+    /// Chunks being uploaded now: one upload a chunk, or an older one could land on top of a newer.
+    pub uploading: std::collections::BTreeSet<u64>,
+    /// Chunk uploads under way or about to be.
     pub uploads: usize,
     /// A background upload failed: every writer is told.
     pub failed: Option<FsError>,
@@ -226,6 +228,7 @@ impl FileState {
             overlay: Overlay::new(chunk_len, 0),
             staging: None,
             staged_high: None,
+            uploading: std::collections::BTreeSet::new(),
             uploads: 0,
             failed: None,
             opens: 0,

@@ -263,6 +263,22 @@ impl UserfileFs {
 
     /// Uploads a complete buffered chunk and drops the buffer unless it changed meanwhile.
     pub(super) async fn upload(self: &Arc<Self>, file: &Arc<FileNode>, index: u64) -> Result<()> {
+        loop {
+            let freed = self.budget.freed.notified();
+            tokio::pin!(freed);
+            freed.as_mut().enable();
+            if file.st.lock().uploading.insert(index) {
+                break;
+            }
+            freed.await;
+        }
+        let result = self.upload_alone(file, index).await;
+        file.st.lock().uploading.remove(&index);
+        self.budget.freed.notify_waiters();
+        result
+    }
+
+    async fn upload_alone(self: &Arc<Self>, file: &Arc<FileNode>, index: u64) -> Result<()> {
         let Ok(_turn) = self.budget.uploads.acquire().await else { return Err(FsError::ShuttingDown) };
         let staging = self.staging(file).await?;
         let Some((data, version)) = file.st.lock().overlay.buf(index).map(|b| (b.data().clone(), b.version))
