@@ -124,7 +124,7 @@ fn damaged_files_cannot_be_edited() {
 /// Contiguous chunks of any sizes, also larger than ours, read and edit correctly.
 #[test]
 fn odd_but_contiguous_chunks() {
-    let m = mount!("", |s| s.chunk_len(CHUNK));
+    let m = mount!("attr_timeout=0,entry_timeout=0", |s| s.chunk_len(CHUNK));
     if m.is_plain() {
         return;
     }

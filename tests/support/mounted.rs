@@ -174,6 +174,8 @@ impl Mount {
             if let Some(device) = mounted_device(&self.dir) {
                 self.watchdog = Some(Watchdog::new(device));
                 self.child = Some(child);
+                super::sys::statvfs(&self.dir);
+                std::thread::sleep(Duration::from_millis(100));
                 return Ok(());
             }
             let state = child.try_wait().expect("state of the mount");
@@ -353,6 +355,10 @@ impl Drop for Mount {
                 if Instant::now() > end {
                     hung = true;
                     let _ = child.kill();
+                    // A process that waits for its own mount cannot even be killed.
+                    if let Some(watchdog) = &self.watchdog {
+                        watchdog.cut();
+                    }
                     break;
                 }
                 std::thread::sleep(Duration::from_millis(5));
@@ -406,6 +412,7 @@ fn mounted_device(dir: &Path) -> Option<u64> {
 /// Cuts a FUSE connection when its time is over.
 struct Watchdog {
     done: Arc<AtomicBool>,
+    minor: u64,
 }
 
 impl Watchdog {
@@ -423,10 +430,19 @@ impl Watchdog {
                 std::thread::sleep(Duration::from_millis(200));
             }
             eprintln!("WATCHDOG: the mount took too long; cutting its connection");
-            let _ = std::fs::write(format!("/sys/fs/fuse/connections/{minor}/abort"), "1");
+            abort(minor);
         });
-        Watchdog { done }
+        Watchdog { done, minor }
     }
+
+    fn cut(&self) {
+        abort(self.minor);
+    }
+}
+
+/// Ends a FUSE connection: everything that waits for it fails.
+fn abort(minor: u64) {
+    let _ = std::fs::write(format!("/sys/fs/fuse/connections/{minor}/abort"), "1");
 }
 
 impl Drop for Watchdog {
