@@ -307,7 +307,7 @@ fn generated(chunk: usize, cases: u32) {
     let cases = std::env::var("USERFILEFS_TEST_CASES").ok().and_then(|n| n.parse().ok()).unwrap_or(cases);
     let config = Config {
         cases: if long { cases * 20 } else { cases },
-        max_shrink_iters: 200,
+        max_shrink_iters: 120,
         failure_persistence: None,
         ..Config::default()
     };

@@ -71,7 +71,8 @@ impl Setup {
         let base = fresh_dir();
         let (dir, log) = (base.join("mnt"), base.join("log"));
         std::fs::create_dir(&dir).expect("mount point");
-        let mut mount = Mount { setup: self, base, dir, log, child: None, watchdog: None, database: None };
+        let mut mount =
+            Mount { setup: self, base, dir, log, child: None, watchdog: None, database: None, owner: false };
         mount.start()?;
         Ok(mount)
     }
@@ -113,6 +114,8 @@ pub struct Mount {
     child: Option<Child>,
     watchdog: Option<Watchdog>,
     database: Option<(&'static Server, String)>,
+    /// Whether the database goes with this mount.
+    owner: bool,
 }
 
 /// The tests' usual mount: a fresh database on the shared server. `None`, after a loud skip, where the machine
@@ -136,6 +139,7 @@ pub fn fresh_with(options: &str, more: impl FnOnce(Setup) -> Setup) -> Option<Mo
     let database = server.fresh_database();
     let mut mount = more(Setup::new(server.url(&database)).options(options)).mount();
     mount.database = Some((server, database));
+    mount.owner = true;
     Some(mount)
 }
 
@@ -275,7 +279,9 @@ impl Mount {
     pub fn second(&self, options: &str) -> Mount {
         let mut setup = self.setup();
         setup.options = options.to_owned();
-        setup.mount()
+        let mut mount = setup.mount();
+        mount.database.clone_from(&self.database);
+        mount
     }
 
     /// Waits for the end of a mount after SIGTERM, which drains it.
@@ -366,7 +372,7 @@ impl Drop for Mount {
             let _ = child.wait();
         }
         lazy_unmount(&self.dir);
-        if let Some((server, database)) = &self.database {
+        if let Some((server, database)) = self.database.as_ref().filter(|_| self.owner) {
             server.drop_database(database);
         }
         if let Some(plain) = &self.setup.plain {
