@@ -34,6 +34,8 @@ const PATH_DEFAULT: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/s
 const DEBUG_VERBOSITY: u8 = 2;
 /// A chunk length for tests, in bytes.
 const CHUNK_LEN_VARIABLE: &str = "USERFILEFS_TEST_CHUNK_LEN";
+/// How long leftovers of dead writers are kept, for tests, in milliseconds.
+const LEASE_VARIABLE: &str = "USERFILEFS_TEST_LEASE_MS";
 
 const MOUNT_HELP: &str = "\
 SOURCE is a postgresql:// URL, userfile://[database.schema.prefix]/directory, or \"embedded\", the private server; \
@@ -599,6 +601,10 @@ impl Plan {
             cache_bytes_max: size(options.cache_bytes_max, default.cache_bytes_max),
             hole_bytes_max: options.hole_bytes_max.unwrap_or(default.hole_bytes_max),
             recover: options.recover,
+            lease: std::env::var(LEASE_VARIABLE)
+                .ok()
+                .and_then(|text| text.parse().ok())
+                .map_or(default.lease, Duration::from_millis),
             ..default
         }
     }

@@ -178,8 +178,6 @@ impl Mount {
             if let Some(device) = mounted_device(&self.dir) {
                 self.watchdog = Some(Watchdog::new(device));
                 self.child = Some(child);
-                super::sys::statvfs(&self.dir);
-                std::thread::sleep(Duration::from_millis(100));
                 return Ok(());
             }
             let state = child.try_wait().expect("state of the mount");
