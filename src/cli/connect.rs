@@ -5,7 +5,7 @@ use super::surroundings::{Choice, Flags, Surroundings};
 use crate::embedded;
 use crate::sql::{Pool, PoolOptions, Settings};
 use anyhow::Context;
-use std::io::{BufRead, BufReader, Write};
+use std::io::{self, Read, Write};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
@@ -75,7 +75,11 @@ pub fn settings(args: &ConnectionArgs) -> anyhow::Result<Settings> {
     };
     match surroundings.choose(&flags)? {
         Choice::Embedded => {
-            let settings = embedded::ensure_running()?;
+            let place = embedded::Place::of_user()?;
+            if !place.data().exists() {
+                output::note(format!("making a private PostgreSQL in {}, once", place.home().display()));
+            }
+            let settings = embedded::start(&place)?;
             output::note(format!("server: the private PostgreSQL of this user, {}", settings.describe()));
             Ok(settings)
         }
@@ -135,20 +139,56 @@ pub async fn pool_with(settings: Settings, options: PoolOptions) -> anyhow::Resu
     }
 }
 
-/// Asks on the terminal, without echo.
+/// Asks on the terminal, without echo. Ctrl-C ends the question with an error, whatever handles signals.
 fn ask_password(settings: &Settings) -> anyhow::Result<String> {
     use nix::sys::termios::{LocalFlags, SetArg, tcgetattr, tcsetattr};
     let tty = std::fs::OpenOptions::new().read(true).write(true).open("/dev/tty");
     let mut tty = tty.context("no terminal to ask for the password on")?;
-    write!(tty, "Password for {}: ", settings.describe())?;
     let before = tcgetattr(&tty)?;
     let mut silent = before.clone();
-    silent.local_flags.remove(LocalFlags::ECHO);
-    silent.local_flags.insert(LocalFlags::ECHONL);
+    silent.local_flags.remove(LocalFlags::ECHO | LocalFlags::ICANON | LocalFlags::ISIG);
+    // First silent, then the question: what is typed at once is neither shown nor thrown away.
     tcsetattr(&tty, SetArg::TCSAFLUSH, &silent)?;
-    let mut line = String::new();
-    let read = BufReader::new(&tty).read_line(&mut line);
-    tcsetattr(&tty, SetArg::TCSAFLUSH, &before)?;
-    read?;
-    Ok(line.trim_end_matches(['\n', '\r']).to_owned())
+    let asked = write!(tty, "Password for {}: ", settings.describe());
+    let line = asked.and_then(|()| typed_line(&mut tty));
+    let _ = writeln!(tty);
+    tcsetattr(&tty, SetArg::TCSADRAIN, &before)?;
+    Ok(line?)
+}
+
+/// A line typed on a terminal that edits nothing itself.
+fn typed_line(tty: &mut impl Read) -> io::Result<String> {
+    let mut line = Vec::new();
+    let mut key = [0];
+    loop {
+        if tty.read(&mut key)? == 0 {
+            break;
+        }
+        match key[0] {
+            b'\n' | b'\r' | 0x04 => break,
+            0x03 | 0x1c => return Err(io::Error::new(io::ErrorKind::Interrupted, "interrupted")),
+            0x08 | 0x7f => {
+                // A whole character: its continuation bytes, too.
+                while line.pop().is_some_and(|b: u8| b & 0xc0 == 0x80) {}
+            }
+            0x15 => line.clear(),
+            byte => line.push(byte),
+        }
+    }
+    String::from_utf8(line)
+        .map_err(|_| io::Error::new(io::ErrorKind::InvalidData, "the password is not UTF-8"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::typed_line;
+
+    #[test]
+    fn typing() {
+        let line = |keys: &str| typed_line(&mut keys.as_bytes()).map_err(|e| e.to_string());
+        assert_eq!(line("s3cret\nrest").as_deref(), Ok("s3cret"));
+        assert_eq!(line("no\x15a\u{e9}\x7fb\r").as_deref(), Ok("ab"));
+        assert_eq!(line("\x7f\x04").as_deref(), Ok(""));
+        assert_eq!(line("abc\x03").unwrap_err(), "interrupted");
+    }
 }

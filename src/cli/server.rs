@@ -7,8 +7,15 @@ use std::time::Duration;
 /// How long `stop` waits for the server to write everything.
 const STOP_WAIT: Duration = Duration::from_secs(120);
 
+/// Where to look for what.
+const VARIABLES: &str = "Variables:\n  \
+    USERFILEFS_SERVER_DIR  where its data are (default: /var/lib/userfilefs for root, else\n                         \
+    $XDG_DATA_HOME/userfilefs or ~/.local/share/userfilefs)\n  \
+    USERFILEFS_PG_BIN      directory of PostgreSQL's initdb and postgres (default: found by itself)";
+
 /// Flags of `userfilefs server`.
 #[derive(clap::Args, Debug)]
+#[command(after_help = VARIABLES)]
 pub struct Args {
     #[command(subcommand)]
     what: What,

@@ -98,6 +98,8 @@ pub struct Settings {
     pub(super) options: Option<String>,
     pub(super) application_name: Option<String>,
     pub(super) connect_timeout: Option<Duration>,
+    /// Hosts whose sessions cannot write are passed over.
+    pub(super) read_write: bool,
 }
 
 impl Settings {
@@ -147,6 +149,17 @@ impl Settings {
             options: run_time_options(p),
             application_name: p.get("application_name").map(str::to_owned),
             connect_timeout,
+            read_write: match p.get("target_session_attrs") {
+                None | Some("any" | "prefer-standby" | "read-only" | "standby") => false,
+                Some("read-write" | "primary") => true,
+                Some(other) => {
+                    return Err(Error::new(
+                        ErrorClass::Config,
+                        format!("there is no target_session_attrs {other:?}"),
+                    )
+                    .with_hint("use any, read-write or primary"));
+                }
+            },
         })
     }
 

@@ -114,9 +114,16 @@ async fn open_mode(
         (client, Link::drive(connection))
     };
     let dialect = match o.dialect {
-        Some(known) => known.clone(),
-        None => ask(&client).await?,
+        Some(known) if !o.settings.read_write => known.clone(),
+        _ => ask(&client).await?,
     };
+    if o.settings.read_write && dialect.read_only() {
+        let message =
+            format!("{} is read-only, but target_session_attrs wants to write", describe_host(host, port));
+        return Err(
+            Error::new(ErrorClass::Unreachable, message).with_hint("name the primary server among the hosts")
+        );
+    }
     let (set, session) =
         futures_util::future::join(set_session(&client, &dialect, o), ghost::session(&client, &dialect))
             .await;
@@ -180,6 +187,8 @@ const SESSION: &[(&str, &str)] = &[
     ("standard_conforming_strings", "on"),
     ("jit", "off"),
     ("idle_in_transaction_session_timeout", "20s"),
+    // One that struck a pipelined BEGIN would let the statements behind it commit one by one.
+    ("statement_timeout", "0"),
     ("tcp_keepalives_idle", "15"),
     ("tcp_keepalives_interval", "5"),
     ("tcp_keepalives_count", "3"),

@@ -342,6 +342,26 @@ async fn the_next_host_is_tried() {
     assert!(e.to_string().contains(&dead.to_string()) && e.to_string().contains("127.0.0.1:1:"), "{e}");
 }
 
+#[tokio::test]
+async fn a_read_only_host_is_passed_over_where_asked() {
+    let Some(db) = crate::support::database::database() else { return };
+    let port = db.server.port();
+    db.psql(&format!(
+        "CREATE ROLE reader_{0} LOGIN; ALTER ROLE reader_{0} SET default_transaction_read_only = on",
+        db.name
+    ));
+    let url = |user: &str, rest: &str| {
+        format!("postgresql://{user}@127.0.0.1:{port}/{}?sslmode=disable{rest}", db.name)
+    };
+    let reader = format!("reader_{}", db.name);
+    assert!(connect(&url(&reader, "")).await.unwrap().dialect().read_only());
+    let e = connect(&url(&reader, "&target_session_attrs=read-write")).await.err().unwrap();
+    assert_eq!(e.class(), ErrorClass::Unreachable);
+    assert!(e.to_string().contains("is read-only"), "{e}");
+    connect(&url("postgres", "&target_session_attrs=read-write")).await.unwrap();
+    db.psql(&format!("DROP ROLE {reader}"));
+}
+
 /// Runs the program with a terminal of its own, types `answer` when it asks, and returns what it showed there
 /// and its output.
 fn on_a_terminal(mut command: Command, answer: &str) -> (String, String, bool) {
