@@ -154,7 +154,7 @@ fn unlinked_open_files() {
         drop(writer);
         let mut back = Vec::new();
         reader.read_to_end(&mut back).expect("read");
-        assert!(back.len() == data.len() && &back[7..] == &data[7..] && &back[..7] == b"changed");
+        assert!(back.len() == data.len() && back[7..] == data[7..] && back[..7] == *b"changed");
         drop(reader);
         if replaced {
             assert_eq!(m.stored("/f").expect("stored"), b"other");
