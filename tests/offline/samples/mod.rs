@@ -71,9 +71,8 @@ fn our_backups_are_clean() {
     }
 }
 
-/// `scripts/make-interop-samples DIR` runs this with `USERFILEFS_SAMPLES=DIR`.
+/// `scripts/make-interop-samples DIR` runs this with `USERFILEFS_SAMPLES=DIR`; without it nothing is written.
 #[test]
-#[ignore = "writes files; run by scripts/make-interop-samples"]
 fn write_interop_samples() {
     let Some(root) = std::env::var_os("USERFILEFS_SAMPLES").map(std::path::PathBuf::from) else { return };
     for sample in all(100_000, 2 << 20) {

@@ -278,48 +278,10 @@ fn chain(name: &str, new_place: bool, history: bool) -> Sample {
     added.delete(&mut store, mv(36), |row| row[0].as_deref() == Some("0"));
     expect("newest", None, &[&kept, &added], &["dropped"]);
 
-    let spans = |tables: &[&Table]| tables.iter().flat_map(|table| table.spans()).collect::<Vec<Span>>();
-    let mut sink = MemorySink::default();
     let full = if history { String::new() } else { names::full_folder(t(20).wall_time) };
-    let inc = |seconds: i64| {
-        let own = names::incremental_folder(t(seconds).wall_time);
-        match (full.is_empty(), new_place) {
-            (true, _) => own,
-            (false, true) => format!("{}/{full}/{own}", names::INCREMENTALS),
-            (false, false) => format!("{full}/{own}"),
-        }
-    };
-    let changed = |at: i64, descriptor: &Descriptor| (t(at), descriptor.id(), Some(descriptor.encode()));
-    let changes = |list: Vec<(Timestamp, u32, Option<Vec<u8>>)>| if history { list } else { Vec::new() };
-    let layers = [
-        LayerSpec {
-            folder: full.clone(),
-            end: t(20),
-            history,
-            revision_start: t(5),
-            descriptor_changes: changes(first.iter().map(|descriptor| changed(6, descriptor)).collect()),
-            ..spec(&first, spans(&[&kept, &dropped]), &[121])
-        },
-        LayerSpec {
-            folder: inc(30),
-            start: t(20),
-            end: t(30),
-            history,
-            revision_start: t(20),
-            introduced_spans: spans(&[&added]),
-            descriptor_changes: changes(vec![changed(25, &second[3])]),
-            ..spec(&second, spans(&[&kept, &dropped, &added]), &[121])
-        },
-        LayerSpec {
-            folder: inc(40),
-            start: t(30),
-            end: t(40),
-            history,
-            revision_start: t(30),
-            descriptor_changes: changes(vec![(t(38), 123, None)]),
-            ..spec(&third, spans(&[&kept, &added]), &[121])
-        },
-    ];
+    let layers =
+        chain_layers(&full, new_place, history, [&first, &second, &third], [&kept, &dropped, &added]);
+    let mut sink = MemorySink::default();
     for (at, layer) in layers.iter().enumerate() {
         writer(&mut sink, 20 + 10 * at as i64).layer(&store, layer).unwrap();
     }
@@ -335,4 +297,54 @@ fn chain(name: &str, new_place: bool, history: bool) -> Sample {
         from: (!full.is_empty()).then(|| "LATEST".to_owned()),
         expected,
     }
+}
+
+/// The three layers of a chain: descriptors of each, and the tables.
+fn chain_layers(
+    full: &str,
+    new_place: bool,
+    history: bool,
+    [first, second, third]: [&[Descriptor]; 3],
+    [kept, dropped, added]: [&Table; 3],
+) -> [LayerSpec; 3] {
+    let spans = |tables: &[&Table]| tables.iter().flat_map(|table| table.spans()).collect::<Vec<Span>>();
+    let inc = |seconds: i64| {
+        let own = names::incremental_folder(t(seconds).wall_time);
+        match (full.is_empty(), new_place) {
+            (true, _) => own,
+            (false, true) => format!("{}/{full}/{own}", names::INCREMENTALS),
+            (false, false) => format!("{full}/{own}"),
+        }
+    };
+    let changed = |at: i64, descriptor: &Descriptor| (t(at), descriptor.id(), Some(descriptor.encode()));
+    let changes = |list: Vec<(Timestamp, u32, Option<Vec<u8>>)>| if history { list } else { Vec::new() };
+    [
+        LayerSpec {
+            folder: full.to_owned(),
+            end: t(20),
+            history,
+            revision_start: t(5),
+            descriptor_changes: changes(first.iter().map(|descriptor| changed(6, descriptor)).collect()),
+            ..spec(first, spans(&[kept, dropped]), &[121])
+        },
+        LayerSpec {
+            folder: inc(30),
+            start: t(20),
+            end: t(30),
+            history,
+            revision_start: t(20),
+            introduced_spans: spans(&[added]),
+            descriptor_changes: changes(vec![changed(25, &second[3])]),
+            ..spec(second, spans(&[kept, dropped, added]), &[121])
+        },
+        LayerSpec {
+            folder: inc(40),
+            start: t(30),
+            end: t(40),
+            history,
+            revision_start: t(30),
+            descriptor_changes: changes(vec![(t(38), 123, None)]),
+            ..spec(third, spans(&[kept, added]), &[121])
+        },
+    ]
 }
