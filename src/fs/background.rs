@@ -197,7 +197,7 @@ impl UserfileFs {
             (st.dirty, st.writers)
         };
         match (dirty, writers) {
-            (true, 0) => self.give_up(file, error).await,
+            (true, 0) => self.give_up(file, error, 0).await,
             (true, _) => drop(file.st.lock().failed.get_or_insert_with(|| error.clone())),
             (false, _) => {
                 let path = self.tree.lock().path(file.ino).unwrap_or_default();
@@ -286,7 +286,7 @@ impl UserfileFs {
                     file.st.lock().queued = false;
                     if let Err(e) = self.store(&file).await {
                         *self.queue.failed.lock() = Some(e.clone());
-                        self.give_up(&file, &e).await;
+                        self.give_up(&file, &e, u32::MAX).await;
                     }
                 }
             }

@@ -133,6 +133,8 @@ pub struct FileState {
     pub writers: u32,
     /// The name is gone; the contents live until the last close.
     pub unlinked: bool,
+    /// The name went because the contents could not be stored: whoever opens it again has to look anew.
+    pub gave_up: bool,
     /// The row was moved to its hidden name and has to be removed at the last close.
     pub hidden: bool,
     /// Nothing was written since creation and one flush was let pass.
@@ -234,6 +236,7 @@ impl FileState {
             opens: 0,
             writers: 0,
             unlinked: false,
+            gave_up: false,
             hidden: false,
             flush_let_pass: false,
             changed: Instant::now(),

@@ -121,6 +121,9 @@ impl UserfileFs {
             let st = file.st.lock();
             !st.is_local() && !st.unlinked && st.fetched.elapsed() >= self.cfg.attr_timeout
         };
+        if file.st.lock().gave_up {
+            return Err(FsError::Stale);
+        }
         if stale {
             self.refresh(ino).await?;
             if file.st.lock().unlinked {
@@ -161,7 +164,7 @@ impl UserfileFs {
             let st = file.st.lock();
             let current = st.is_local() || st.unlinked || st.fetched.elapsed() < self.cfg.attr_timeout;
             let doubtful_empty = st.size == 0 && !st.is_local() && matches!(st.shape, Shape::Unknown);
-            if !current || doubtful_empty {
+            if !current || doubtful_empty || st.gave_up {
                 return None;
             }
         }
@@ -228,7 +231,7 @@ impl UserfileFs {
                 None => self.store(file).await,
             };
             if let Err(e) = failed {
-                self.give_up(file, &e).await;
+                self.give_up(file, &e, 1).await;
             }
         }
         self.close(number);

@@ -393,12 +393,16 @@ impl UserfileFs {
     }
 
     /// A store failed for good: the table keeps what it had, and so does the mount from now on.
-    pub(super) async fn give_up(self: &Arc<Self>, file: &Arc<FileNode>, error: &FsError) {
+    /// Another writer than the `own` ones of the caller stores it, or is told, by its own close.
+    pub(super) async fn give_up(self: &Arc<Self>, file: &Arc<FileNode>, error: &FsError, own: u32) {
         let path = self.tree.lock().path(file.ino).unwrap_or_default();
         let _io = file.io.lock().await;
         self.uploads_done(file).await;
         let (staging, freed, base) = {
             let mut st = file.st.lock();
+            if st.writers > own || !st.dirty {
+                return;
+            }
             let freed = st.overlay.memory();
             let base = st.base;
             st.overlay = Overlay::new(self.table.chunk_len(), base.map_or(0, |b| b.size));
@@ -420,7 +424,9 @@ impl UserfileFs {
                 if let Some((parent, name)) = self.place(file.ino) {
                     self.tree.lock().detach_child(parent, &name);
                 }
-                file.st.lock().unlinked = true;
+                let mut st = file.st.lock();
+                st.unlinked = true;
+                st.gave_up = true;
             }
         }
         if let Some(staging) = staging {

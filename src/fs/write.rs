@@ -405,7 +405,7 @@ impl UserfileFs {
         self.check_hole(file, size)?;
         self.uploads_done(file).await;
         let now = self.now();
-        let freed = {
+        let (freed, staging) = {
             let mut st = file.st.lock();
             let freed = if size < st.size { st.overlay.truncate(size) } else { 0 };
             if size != st.size {
@@ -418,8 +418,17 @@ impl UserfileFs {
             st.ctime = now;
             st.version += 1;
             st.last_index = None;
-            freed
+            let staging = if size == 0 { st.staging.take() } else { None };
+            if size == 0 {
+                // Whatever could not be stored before is no longer part of the file.
+                st.staged_high = None;
+                st.failed = None;
+            }
+            (freed, staging)
         };
+        if let Some(staging) = staging {
+            self.remove_hidden_later(staging.id());
+        }
         self.budget.release(freed);
         self.look_after(file);
         Ok(())
