@@ -9,7 +9,6 @@ mod chunk_files;
 mod chunk_fixture;
 mod chunk_plans;
 mod chunk_races;
-mod chunk_rates;
 mod embedded;
 mod sql_faults;
 mod sql_pool;
