@@ -281,10 +281,14 @@ impl UserfileFs {
     async fn upload_alone(self: &Arc<Self>, file: &Arc<FileNode>, index: u64) -> Result<()> {
         let Ok(_turn) = self.budget.uploads.acquire().await else { return Err(FsError::ShuttingDown) };
         let staging = self.staging(file).await?;
-        let Some((data, version)) = file.st.lock().overlay.buf(index).map(|b| (b.data().clone(), b.version))
-        else {
-            return Ok(());
+        let taken = {
+            let st = file.st.lock();
+            // Pushed out and begun anew since this upload was asked for: a partial buffer's row would
+            // lack what lies below it.
+            let whole = st.overlay.buf(index).filter(|_| !st.overlay.is_partial(index));
+            whole.map(|b| (b.data().clone(), b.version))
         };
+        let Some((data, version)) = taken else { return Ok(()) };
         let len = data.len();
         let offset = index * self.table.chunk_len() as u64;
         staging.put(offset, shared(&data)).await?;
