@@ -327,6 +327,7 @@ impl UserfileFs {
         add(&self.stats.published, 1);
         add(&self.stats.chunks_written, u64::from(len > 0));
         add(&self.stats.bytes_written, len as u64);
+        self.note_stored(file, id, publish.size, publish.mtime);
         let freed = {
             let mut st = file.st.lock();
             let freed = st.overlay.memory();

@@ -202,6 +202,15 @@ impl UserfileFs {
         }
     }
 
+    /// Notes a file that the tables hold from now on, before its node says so: who looks at nodes first
+    /// and at the listing then finds it in one of the two.
+    fn note_stored(&self, file: &FileNode, id: crate::chunk::FileId, size: u64, mtime: Micros) {
+        let attrs = file.st.lock().attrs.clone();
+        if let Some((parent, name)) = self.place(file.ino) {
+            self.note(parent, &name, Some(node::Meta::File(node::FileMeta { id, size, mtime, attrs })));
+        }
+    }
+
     /// A directory's entries changed now.
     fn touch_dir(&self, ino: u64) {
         if let Ok(dir) = self.dir(ino) {

@@ -140,21 +140,7 @@ impl UserfileFs {
         }
         self.list(ino, &dir, true).await?;
         self.list_ahead(ino);
-        let mut entries: Vec<SnapshotEntry> = {
-            let st = dir.st.lock();
-            let listed = st.listing.iter().flat_map(|l| l.entries.iter());
-            listed
-                .map(|(name, meta)| SnapshotEntry {
-                    name: name.clone(),
-                    kind: match meta {
-                        Meta::File(_) => Kind::File,
-                        Meta::Dir(_) => Kind::Dir,
-                        Meta::Link(_) => Kind::Link,
-                    },
-                    meta: Some(meta.clone()),
-                })
-                .collect()
-        };
+        // Nodes first, the listing then: see note_stored.
         let (local, parent) = {
             let tree = self.tree.lock();
             let local: Vec<(String, Kind)> = tree
@@ -170,6 +156,21 @@ impl UserfileFs {
                 })
                 .collect();
             (local, tree.get(ino).map_or(ROOT, |n| n.parent))
+        };
+        let mut entries: Vec<SnapshotEntry> = {
+            let st = dir.st.lock();
+            let listed = st.listing.iter().flat_map(|l| l.entries.iter());
+            listed
+                .map(|(name, meta)| SnapshotEntry {
+                    name: name.clone(),
+                    kind: match meta {
+                        Meta::File(_) => Kind::File,
+                        Meta::Dir(_) => Kind::Dir,
+                        Meta::Link(_) => Kind::Link,
+                    },
+                    meta: Some(meta.clone()),
+                })
+                .collect()
         };
         for (name, kind) in local {
             if let Err(at) = entries.binary_search_by(|e| e.name.as_str().cmp(&name)) {

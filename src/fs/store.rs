@@ -366,6 +366,7 @@ impl UserfileFs {
     fn published(self: &Arc<Self>, file: &Arc<FileNode>, plan: &Plan, id: FileId, data: Bytes) {
         let chunk_len = self.table.chunk_len();
         add(&self.stats.published, 1);
+        self.note_stored(file, id, plan.size, plan.mtime);
         let freed = {
             let mut st = file.st.lock();
             let freed = st.overlay.memory();
