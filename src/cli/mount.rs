@@ -485,6 +485,10 @@ impl Plan {
             let is_root = nix::unistd::geteuid().is_root();
             let mut kernel_mount = config::kernel_mount(&self.dir, shown, &self.options, is_root);
             kernel_mount.read_only = fs.config().read_only;
+            let signals = {
+                let _inside = runtime.enter();
+                session::Signals::watch()?
+            };
             let started = session::start(&kernel_mount, adapter).map_err(|e| {
                 let hint = match &e {
                     session::SessionError::Kernel(e) => e.hint(),
@@ -492,9 +496,9 @@ impl Plan {
                 };
                 told(e, hint)
             })?;
-            Ok((runtime, fs, started))
+            Ok((runtime, fs, started, signals))
         };
-        let (runtime, fs, started) = match (prepare(), reporter.is_some()) {
+        let (runtime, fs, started, signals) = match (prepare(), reporter.is_some()) {
             (Ok(parts), _) => parts,
             (Err(e), false) => return Err(Failure::Failed(e)),
             (Err(e), true) => {
@@ -520,8 +524,14 @@ impl Plan {
             }
         };
         let served = Arc::new(Served(fs));
-        let outcome =
-            runtime.block_on(session::supervise(started, Arc::clone(&served), DRAIN_MAX, ready, reopen));
+        let outcome = runtime.block_on(session::supervise(
+            started,
+            signals,
+            Arc::clone(&served),
+            DRAIN_MAX,
+            ready,
+            reopen,
+        ));
         runtime.block_on(Box::pin(served.0.leave(LEAVE_MAX)));
         drop(served);
         runtime.shutdown_background();

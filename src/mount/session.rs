@@ -160,15 +160,18 @@ impl Outcome {
     }
 }
 
-/// The signals that end a mount.
-struct Stop {
+/// The signals that end a mount. To be watched before the directory serves: a signal that comes in between is
+/// then a drain too, not a death.
+pub struct Signals {
     terminate: Signal,
     interrupt: Signal,
 }
 
-impl Stop {
-    fn watch() -> io::Result<Stop> {
-        Ok(Stop { terminate: signal(SignalKind::terminate())?, interrupt: signal(SignalKind::interrupt())? })
+impl Signals {
+    /// Watches from now on; within a tokio runtime.
+    pub fn watch() -> Result<Signals, SessionError> {
+        let watch = |kind| signal(kind).map_err(SessionError::Signals);
+        Ok(Signals { terminate: watch(SignalKind::terminate())?, interrupt: watch(SignalKind::interrupt())? })
     }
 
     /// SIGTERM or SIGINT.
@@ -180,19 +183,19 @@ impl Stop {
     }
 }
 
-/// Lives with the mount until it ends, and returns how. `ready` is called once signals are watched and the control
+/// Lives with the mount until it ends, and returns how. `ready` is called once the control
 /// socket listens. `drain_max` bounds each drain; a second SIGTERM or SIGINT cuts it short. `reopen_log` is called on
 /// SIGHUP.
 ///
 /// Must run inside a tokio runtime with time and I/O. Dropping the future leaves the mount as it is.
 pub async fn supervise<L: Lifecycle>(
     mut session: Started,
+    mut signals: Signals,
     served: Arc<L>,
     drain_max: Duration,
     ready: impl FnOnce(),
     mut reopen_log: impl FnMut(),
 ) -> Result<Outcome, SessionError> {
-    let mut signals = Stop::watch().map_err(SessionError::Signals)?;
     let mut hangup = signal(SignalKind::hangup()).map_err(SessionError::Signals)?;
     let mut dump = signal(SignalKind::user_defined1()).map_err(SessionError::Signals)?;
     let (ending, ended_watch) = watch::channel(None);
@@ -242,7 +245,7 @@ async fn after_end<L: Lifecycle>(
     end: Result<io::Result<()>, oneshot::error::RecvError>,
     served: &L,
     drain_max: Duration,
-    signals: &mut Stop,
+    signals: &mut Signals,
 ) -> Outcome {
     notify::stopping("storing what is left");
     let failure = match end {
@@ -262,7 +265,7 @@ async fn stop<L: Lifecycle>(
     session: &mut Started,
     served: &L,
     drain_max: Duration,
-    signals: &mut Stop,
+    signals: &mut Signals,
 ) -> Outcome {
     notify::stopping("storing what is left");
     write_back(&session.dir).await;
@@ -298,7 +301,7 @@ struct Drained {
 }
 
 /// Drains; a signal cuts it short. systemd is asked for patience meanwhile.
-async fn drain<L: Lifecycle>(served: &L, drain_max: Duration, signals: &mut Stop) -> Drained {
+async fn drain<L: Lifecycle>(served: &L, drain_max: Duration, signals: &mut Signals) -> Drained {
     let work = served.drain(drain_max);
     tokio::pin!(work);
     let mut tick = tokio::time::interval(PROGRESS_EVERY);
