@@ -19,12 +19,12 @@ pub fn parse(text: &str) -> Option<Timestamp> {
 }
 
 fn timestamp(text: &str) -> Option<i64> {
+    let text = text.strip_suffix(" UTC").unwrap_or(text);
     let text = text.replacen('T', " ", 1);
     let text = text.strip_suffix('Z').map(|t| format!("{t}+00:00")).unwrap_or(text);
     let text = text.replace(" +", "+");
-    let text = text.strip_suffix(" UTC").unwrap_or(&text);
     // SHOW BACKUP prints offsets with seconds.
-    let text = text.strip_suffix("+00:00:00").map(|t| format!("{t}+00:00")).unwrap_or(text.to_owned());
+    let text = text.strip_suffix("+00:00:00").map(|t| format!("{t}+00:00")).unwrap_or(text);
     for format in ["%Y-%m-%d %H:%M:%S%.f%#z", "%Y-%m-%d %H:%M%#z"] {
         if let Ok(time) = DateTime::parse_from_str(&text, format) {
             return time.timestamp_nanos_opt();

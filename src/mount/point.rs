@@ -79,7 +79,7 @@ const LOCK_WAIT: Duration = Duration::from_secs(60);
 const LOCK_PAUSE: Duration = Duration::from_millis(50);
 
 /// Keeps two mount commands from mounting on one directory at the same moment. Hold it from before [`prepare`] until the
-/// directory serves. It ends with the process, and is advisory: after [`LOCK_WAIT`] nobody is waited for.
+/// directory serves. It ends with the process, and is advisory: after a minute nobody is waited for.
 #[derive(Debug)]
 pub struct Lock(#[expect(dead_code, reason = "held for its name")] Option<UnixListener>);
 

@@ -10,7 +10,7 @@ use std::time::Duration;
 use proptest::prelude::*;
 use proptest::test_runner::{Config, TestRunner};
 
-use crate::support::model::{Mode, Model, Op, Out, SLOTS, Target};
+use crate::support::model::{Data, Mode, Model, Op, Out, SLOTS, Target};
 use crate::support::mounted::{self, Mount, eventually, pattern};
 use crate::support::sys::renameat2;
 
@@ -29,8 +29,8 @@ fn length(chunk: usize) -> impl Strategy<Value = usize> {
         .prop_map(move |(n, d)| (n * chunk).saturating_add_signed(d))
 }
 
-fn data(chunk: usize) -> impl Strategy<Value = Vec<u8>> {
-    (length(chunk), any::<u8>()).prop_map(|(len, seed)| pattern(u64::from(seed), len))
+fn data(chunk: usize) -> impl Strategy<Value = Data> {
+    (length(chunk), any::<u8>()).prop_map(|(len, seed)| Data(pattern(u64::from(seed), len)))
 }
 
 fn op(chunk: usize) -> impl Strategy<Value = Op> {
@@ -114,7 +114,7 @@ impl Run {
                 let file = OpenOptions::new().write(true).create(true).truncate(false).open(p(path));
                 code(code(file)?.write_all_at(data, *at as u64))?;
             }
-            Op::Overwrite { path, data } => code(std::fs::write(p(path), data))?,
+            Op::Overwrite { path, data } => code(std::fs::write(p(path), &data[..]))?,
             Op::Append { path, data } => {
                 let mut file = code(OpenOptions::new().append(true).create(true).open(p(path)))?;
                 code(std::io::Write::write_all(&mut file, data))?;
@@ -122,7 +122,7 @@ impl Run {
             Op::SetLen { path, len } => {
                 nix::unistd::truncate(&p(path), *len as i64).map_err(|e| e as i32)?;
             }
-            Op::Read { path } => return code(std::fs::read(p(path))).map(Out::Bytes),
+            Op::Read { path } => return code(std::fs::read(p(path))).map(|data| Out::Bytes(Data(data))),
             Op::Unlink { path } => code(std::fs::remove_file(p(path)))?,
             Op::Mkdir { path } => code(std::fs::create_dir(p(path)))?,
             Op::Rmdir { path } => code(std::fs::remove_dir(p(path)))?,
@@ -137,7 +137,7 @@ impl Run {
             Op::Symlink { path, target } => code(symlink(target, p(path)))?,
             Op::Readlink { path } => {
                 let target = code(std::fs::read_link(p(path)))?;
-                return Ok(Out::Bytes(target.into_os_string().into_encoded_bytes()));
+                return Ok(Out::Bytes(Data(target.into_os_string().into_encoded_bytes())));
             }
             Op::List { path } => return self.list(path).map(Out::Entries),
             Op::Chmod { path, mode } => {
@@ -170,7 +170,7 @@ impl Run {
                 let mut data = vec![0; *len];
                 let n = code(self.handle(*slot).read_at(&mut data, *at as u64))?;
                 data.truncate(n);
-                return Ok(Out::Bytes(data));
+                return Ok(Out::Bytes(Data(data)));
             }
             Op::HandleSetLen { slot, len } => code(self.handle(*slot).set_len(*len as u64))?,
             Op::HandleSync { slot } => code(self.handle(*slot).sync_all())?,
@@ -292,12 +292,14 @@ impl Run {
 fn check(chunk: usize, ops: &[Op]) -> Result<(), String> {
     let Some(mount) = mounted::fresh_with(TIMEOUT, |s| s.chunk_len(chunk)) else { return Ok(()) };
     let mut run = Run::new(mount);
+    let mut done = Ok(());
     for (i, op) in ops.iter().enumerate() {
-        run.step(op).map_err(|e| format!("step {i}: {e}"))?;
+        done = done.and_then(|()| run.step(op).map_err(|e| format!("step {i}: {e}")));
     }
-    let done = run.finish();
-    if done.is_err() {
-        eprintln!("{}", run.mount().log_text());
+    let done = done.and_then(|()| run.finish());
+    if let Err(e) = &done {
+        // At once, too: finding a shorter sequence takes minutes.
+        eprintln!("{e}\nafter {ops:#?}\n{}", run.mount().log_text());
     }
     done
 }

@@ -29,15 +29,32 @@ pub enum Target {
     Exchange,
 }
 
+/// Contents, which print as their length and beginning.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Data(pub Vec<u8>);
+
+impl std::ops::Deref for Data {
+    type Target = [u8];
+    fn deref(&self) -> &[u8] {
+        &self.0
+    }
+}
+
+impl std::fmt::Debug for Data {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{} bytes {:02x?}", self.0.len(), &self.0[..self.0.len().min(12)])
+    }
+}
+
 /// One step of a test.
 #[derive(Clone, Debug)]
 pub enum Op {
     /// Open (creating), write at an offset, close.
-    Write { path: String, at: usize, data: Vec<u8> },
+    Write { path: String, at: usize, data: Data },
     /// Open with O_TRUNC, write, close.
-    Overwrite { path: String, data: Vec<u8> },
+    Overwrite { path: String, data: Data },
     /// Open (creating), append, close.
-    Append { path: String, data: Vec<u8> },
+    Append { path: String, data: Data },
     /// truncate(2).
     SetLen { path: String, len: usize },
     /// Read the whole file.
@@ -63,7 +80,7 @@ pub enum Op {
     /// Opens a handle in a slot, whose former handle is closed.
     Open { slot: usize, path: String, mode: Mode },
     /// pwrite(2) through a handle.
-    HandleWrite { slot: usize, at: usize, data: Vec<u8> },
+    HandleWrite { slot: usize, at: usize, data: Data },
     /// pread(2) through a handle.
     HandleRead { slot: usize, at: usize, len: usize },
     /// ftruncate(2).
@@ -77,7 +94,7 @@ pub enum Op {
     /// Everything is closed; what follows goes through the other mount.
     Switch,
     /// Another client stores a file.
-    Store { path: String, data: Vec<u8> },
+    Store { path: String, data: Data },
     /// Another client deletes a file.
     Unstore { path: String },
 }
@@ -88,7 +105,7 @@ pub enum Out {
     /// Nothing.
     Done,
     /// Contents.
-    Bytes(Vec<u8>),
+    Bytes(Data),
     /// A listing, in order: name, and kind with size and mode.
     Entries(BTreeMap<String, String>),
 }
@@ -146,7 +163,7 @@ impl Model {
             }
             Op::Read { path } => {
                 let body = self.body(path)?;
-                return Ok(Out::Bytes(self.bodies[body].data.clone()));
+                return Ok(Out::Bytes(Data(self.bodies[body].data.clone())));
             }
             Op::Unlink { path } => match self.get(path)? {
                 Node::Dir(_) => return Err(libc::EISDIR),
@@ -163,7 +180,7 @@ impl Model {
             Op::Rename { from, to, target } => self.rename(from, to, *target)?,
             Op::Symlink { path, target } => self.insert(path, Node::Link(target.clone()))?,
             Op::Readlink { path } => match self.get(path)? {
-                Node::Link(target) => return Ok(Out::Bytes(target.into_bytes())),
+                Node::Link(target) => return Ok(Out::Bytes(Data(target.into_bytes()))),
                 _ => return Err(libc::EINVAL),
             },
             Op::List { path } => return self.list(path).map(Out::Entries),
@@ -187,7 +204,7 @@ impl Model {
             Op::HandleRead { slot, at, len } => {
                 let data = &self.bodies[self.handle(*slot)?.body].data;
                 let end = data.len().min(at + len);
-                return Ok(Out::Bytes(data.get(*at..end).unwrap_or_default().to_vec()));
+                return Ok(Out::Bytes(Data(data.get(*at..end).unwrap_or_default().to_vec())));
             }
             Op::HandleSetLen { slot, len } => {
                 let handle = self.handle(*slot)?;
@@ -200,7 +217,7 @@ impl Model {
             Op::Close { slot } => self.handles[*slot] = None,
             Op::Remount | Op::Switch => self.handles = Default::default(),
             Op::Store { path, data } => {
-                let body = self.new_body(data.clone());
+                let body = self.new_body(data.0.clone());
                 self.nodes.insert(path.clone(), Node::File(body));
             }
             Op::Unstore { path } => drop(self.nodes.remove(path)),
