@@ -9,8 +9,6 @@ use crate::sql::{self, ErrorClass, Lane};
 use parking_lot::Mutex;
 use std::time::{Duration, Instant};
 
-/// While the companion table is absent, another client may make it: it is looked for this often, on use.
-const RECHECK: Duration = Duration::from_secs(1);
 /// After its creation was refused it is not tried again for this long.
 const REFUSED_FOR: Duration = Duration::from_secs(60);
 
@@ -61,7 +59,7 @@ impl FileTable {
         }
         {
             let mut s = self.inner.companion.state.lock();
-            if s.present || s.looked.elapsed() < RECHECK {
+            if s.present || s.looked.elapsed() < self.inner.options.recheck {
                 return Ok(s.present);
             }
             s.looked = Instant::now();

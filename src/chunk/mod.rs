@@ -9,6 +9,7 @@
 //! | `table`, `open`, `companion` | opening and creating, retries, the companion table's presence |
 //! | `look`, `read` | lookups, listings, chunks |
 //! | `small`, `staging`, `displace` | writing: small files in one round trip, large ones staged and published |
+//! | `redo` | what a crash of the server could take back is kept until the disk has it |
 //! | `names_ops`, `tree`, `paths` | rename, remove, directories, links, exchange |
 //! | `sweep` | background removal, heartbeat, leftovers of dead writers |
 //!
@@ -34,6 +35,7 @@ mod open;
 mod paths;
 mod probe;
 mod read;
+mod redo;
 mod rows;
 pub mod schema;
 mod small;

@@ -44,6 +44,7 @@ impl FileTable {
                 by_bytes,
                 companion: Companion::new(present),
                 trash: Trash::default(),
+                redo: super::redo::Redo::default(),
                 pool: pool.clone(),
                 prefix: prefix.clone(),
                 options: options.clone(),

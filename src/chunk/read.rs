@@ -20,6 +20,10 @@ impl FileTable {
     ///
     /// In recover mode positions count over the rows in order, whatever their offsets.
     pub async fn chunk_at(&self, id: FileId, pos: u64) -> Result<Option<Chunk>, Error> {
+        let start = pos - pos % self.chunk_len() as u64;
+        if let Some(data) = self.inner.redo.chunk(id, start) {
+            return Ok(Some(Chunk { offset: start, data: ChunkData::from(data) }));
+        }
         if self.inner.options.recover {
             return self.recovered_chunk(id, pos).await;
         }
@@ -80,6 +84,12 @@ impl FileTable {
         pos: u64,
         len: usize,
     ) -> Result<Option<Bytes>, Error> {
+        let start = chunk_pos - chunk_pos % self.chunk_len() as u64;
+        if let Some(data) = self.inner.redo.chunk(id, start) {
+            let from = usize::try_from(pos.saturating_sub(start)).unwrap_or(usize::MAX).min(data.len());
+            let to = from.saturating_add(len).min(data.len());
+            return Ok(Some(if pos < start { Bytes::new() } else { data.slice(from..to) }));
+        }
         let (mut chunk_pos, mut pos, mut back) = (chunk_pos, pos, 0);
         if self.inner.options.recover {
             let Some(span) = self.recovered_span(id, chunk_pos).await? else { return Ok(None) };

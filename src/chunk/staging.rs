@@ -3,6 +3,7 @@
 use super::error::Error;
 use super::layout::{ChunkSpan, Damage, check, chunk_count, chunk_len_at};
 use super::names::check_new_name;
+use super::redo::Step;
 use super::rows::{Batch, Payload, file_id, params, raw_text, to_i64};
 use super::table::{FileTable, asserted, assertion_failed, colliding, retrying};
 use super::types::{FileId, Publish, Replace};
@@ -11,6 +12,7 @@ use bytes::Bytes;
 use parking_lot::Mutex;
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};
+use tokio::time::Instant;
 
 /// Most chunks of one copying statement: CockroachDB refuses commands of 64 MiB.
 const COPY_CHUNKS: usize = 8;
@@ -37,23 +39,120 @@ impl FileTable {
     pub async fn stage(&self) -> Result<Staging, Error> {
         self.check_writable()?;
         let id = self.new_id();
-        let hidden = self.hidden_name(id);
-        let text = format!(
-            "INSERT INTO {} (filename, file_id, file_size, username, upload_time) \
-             VALUES ($1, $2, 0, $3, now()::timestamp) ON CONFLICT (filename) DO NOTHING",
-            self.inner.tables.files
-        );
-        retrying!(self, "begin a file", |retry| {
-            let conn = retry.conn(Lane::Upload).await?;
-            conn.execute(&text, &[&hidden, &id.0, &self.inner.user]).await?;
-            Ok(())
-        })?;
+        self.begin(id).await?;
         Ok(Staging {
             table: self.clone(),
             id,
             stored: Mutex::new(BTreeMap::new()),
             ended: AtomicBool::new(false),
         })
+    }
+
+    async fn begin(&self, id: FileId) -> Result<(), Error> {
+        let _doing = self.inner.redo.doing().await;
+        let sent = self.insert_hidden(id).await?;
+        self.keep_step(id, sent, Step::Begin);
+        Ok(())
+    }
+
+    // The statements of a file being written. Each gives a time before it was sent, and may be done twice.
+
+    pub(super) async fn insert_hidden(&self, id: FileId) -> Result<Instant, Error> {
+        let hidden = self.hidden_name(id);
+        let text = format!(
+            "INSERT INTO {} (filename, file_id, file_size, username, upload_time) \
+             VALUES ($1, $2, 0, $3, now()::timestamp) ON CONFLICT DO NOTHING",
+            self.inner.tables.files
+        );
+        retrying!(self, "begin a file", |retry| {
+            let conn = retry.conn(Lane::Upload).await?;
+            let sent = Instant::now();
+            conn.execute(&text, &[&hidden, &id.0, &self.inner.user]).await?;
+            Ok(sent)
+        })
+    }
+
+    pub(super) async fn put_row(&self, id: FileId, offset: u64, data: Bytes) -> Result<Instant, Error> {
+        let at = to_i64(offset)?;
+        let payload = Payload(data);
+        let hidden = self.hidden_name(id);
+        // Only under the hidden name: what a broken connection still delivers late must not touch a file that
+        // has been published meanwhile.
+        let lock = if self.inner.portable { "" } else { " FOR KEY SHARE" };
+        let t = &self.inner.tables;
+        let text = format!(
+            "INSERT INTO {} (file_id, byte_offset, payload) \
+             SELECT file_id, $2::int8, $3::bytea FROM {} WHERE file_id = $1 AND filename = $4{lock} \
+             ON CONFLICT (file_id, byte_offset) DO UPDATE SET payload = excluded.payload",
+            t.payload, t.files
+        );
+        let (sent, count): (Instant, u64) = retrying!(self, "store a chunk", |retry| {
+            let conn = retry.conn(Lane::Upload).await?;
+            let sent = Instant::now();
+            let done = conn.execute(&text, &[&id.0, &at, &payload, &hidden]).await;
+            Ok((sent, gone(id, done)?))
+        })?;
+        if count == 0 { Err(lost(id)) } else { Ok(sent) }
+    }
+
+    /// [`Error::Changed`]: a chunk is missing in `base` or not exactly one chunk long.
+    pub(super) async fn copy_rows(
+        &self,
+        id: FileId,
+        base: FileId,
+        offsets: &[i64],
+    ) -> Result<Instant, Error> {
+        let t = &self.inner.tables;
+        let hidden = self.hidden_name(id);
+        let len = to_i64(self.chunk_len() as u64)?;
+        let lock = if self.inner.portable { "" } else { " FOR KEY SHARE OF f" };
+        let text = format!(
+            "INSERT INTO {0} (file_id, byte_offset, payload) \
+             SELECT f.file_id, b.byte_offset, b.payload FROM {0} b, {1} f \
+             WHERE b.file_id = $2 AND b.byte_offset = ANY($3::int8[]) AND length(b.payload) = $4::int8 \
+             AND f.file_id = $1 AND f.filename = $5{lock} \
+             ON CONFLICT (file_id, byte_offset) DO UPDATE SET payload = excluded.payload",
+            t.payload, t.files
+        );
+        let (sent, count): (Instant, u64) = retrying!(self, "copy chunks", |retry| {
+            let conn = retry.conn(Lane::Upload).await?;
+            let sent = Instant::now();
+            let done = conn.execute(&text, &[&id.0, &base.0, &offsets, &len, &hidden]).await;
+            Ok((sent, gone(id, done)?))
+        })?;
+        if count == offsets.len() as u64 { Ok(sent) } else { Err(Error::Changed(format!("file {base}"))) }
+    }
+
+    pub(super) async fn trim_rows(&self, id: FileId, len: u64) -> Result<Instant, Error> {
+        let at = to_i64(len)?;
+        let text = format!(
+            "DELETE FROM {0} WHERE file_id = $1 AND byte_offset IN \
+             (SELECT byte_offset FROM {0} WHERE file_id = $1 AND byte_offset >= $2 \
+             ORDER BY byte_offset LIMIT {TRIM_CHUNKS})",
+            self.inner.tables.payload
+        );
+        let start = Instant::now();
+        loop {
+            let count: u64 = retrying!(self, "remove chunks", |retry| {
+                let conn = retry.conn(Lane::Upload).await?;
+                Ok(conn.execute(&text, &[&id.0, &at]).await?)
+            })?;
+            if count == 0 {
+                return Ok(start);
+            }
+        }
+    }
+}
+
+fn lost(id: FileId) -> Error {
+    Error::Changed(format!("the hidden row of file {id}"))
+}
+
+/// A broken foreign key means that the hidden row is gone.
+fn gone(id: FileId, done: Result<u64, sql::Error>) -> Result<u64, Error> {
+    match done {
+        Err(e) if e.class() == ErrorClass::ForeignKey => Err(lost(id)),
+        other => Ok(other?),
     }
 }
 
@@ -63,43 +162,32 @@ impl Staging {
         self.id
     }
 
-    fn lost(&self) -> Error {
-        Error::Changed(format!("the hidden row of file {}", self.id))
-    }
-
     /// Stores a chunk, replacing what was put at this offset before. `offset` is a multiple of the chunk length; all
     /// but the last chunk must have that length. On PostgreSQL the commit does not wait for the disk: the one of
-    /// [`Staging::publish`] does, for all before it.
+    /// [`Staging::publish`] does, for all before it. Until then `data`, or the last of it, is kept in memory, so that
+    /// a crash of the server loses nothing.
     ///
-    /// [`Error::Changed`]: the hidden row is gone (swept by another mount, or lost in a crash of the server).
+    /// [`Error::Changed`]: the hidden row is gone (swept by another mount).
     pub async fn put(&self, offset: u64, data: Bytes) -> Result<(), Error> {
         let table = &self.table;
         if data.is_empty() || data.len() > super::CHUNK_LEN {
             return Err(Error::Shape(format!("a chunk of {} bytes at offset {offset}", data.len())));
         }
-        let at = to_i64(offset)?;
-        let len = data.len();
-        let payload = Payload(data);
-        let hidden = table.hidden_name(self.id);
-        // Only under the hidden name: what a broken connection still delivers late must not touch a file that
-        // has been published meanwhile.
-        let lock = if table.inner.portable { "" } else { " FOR KEY SHARE" };
-        let t = &table.inner.tables;
-        let text = format!(
-            "INSERT INTO {} (file_id, byte_offset, payload) \
-             SELECT file_id, $2::int8, $3::bytea FROM {} WHERE file_id = $1 AND filename = $4{lock} \
-             ON CONFLICT (file_id, byte_offset) DO UPDATE SET payload = excluded.payload",
-            t.payload, t.files
-        );
-        let count: u64 = retrying!(table, "store a chunk", |retry| {
-            let conn = retry.conn(Lane::Upload).await?;
-            let done = conn.execute(&text, &[&self.id.0, &at, &payload, &hidden]).await;
-            self.gone(done)
-        })?;
-        if count == 0 {
-            return Err(self.lost());
+        match self.put_once(offset, &data).await {
+            Err(Error::Changed(_)) if table.brought_back(self.id).await? => {
+                self.put_once(offset, &data).await?
+            }
+            done => done?,
         }
-        self.stored.lock().insert(offset, len);
+        self.stored.lock().insert(offset, data.len());
+        drop(data);
+        table.bound_kept().await
+    }
+
+    async fn put_once(&self, offset: u64, data: &Bytes) -> Result<(), Error> {
+        let _doing = self.table.inner.redo.doing().await;
+        let sent = self.table.put_row(self.id, offset, data.clone()).await?;
+        self.table.keep_step(self.id, sent, Step::Put { offset, data: data.clone() });
         Ok(())
     }
 
@@ -107,60 +195,31 @@ impl Staging {
     /// there or not exactly one chunk long.
     pub async fn copy_from(&self, base: FileId, offsets: &[u64]) -> Result<(), Error> {
         let table = &self.table;
-        let t = &table.inner.tables;
-        let hidden = table.hidden_name(self.id);
-        let len = to_i64(table.chunk_len() as u64)?;
-        let lock = if table.inner.portable { "" } else { " FOR KEY SHARE OF f" };
-        let text = format!(
-            "INSERT INTO {0} (file_id, byte_offset, payload) \
-             SELECT f.file_id, b.byte_offset, b.payload FROM {0} b, {1} f \
-             WHERE b.file_id = $2 AND b.byte_offset = ANY($3::int8[]) AND length(b.payload) = $4::int8 \
-             AND f.file_id = $1 AND f.filename = $5{lock} \
-             ON CONFLICT (file_id, byte_offset) DO UPDATE SET payload = excluded.payload",
-            t.payload, t.files
-        );
         for group in offsets.chunks(COPY_CHUNKS) {
             let at: Vec<i64> = group.iter().map(|&o| to_i64(o)).collect::<Result<_, _>>()?;
-            let count: u64 = retrying!(table, "copy chunks", |retry| {
-                let conn = retry.conn(Lane::Upload).await?;
-                let done = conn.execute(&text, &[&self.id.0, &base.0, &at, &len, &hidden]).await;
-                self.gone(done)
-            })?;
-            if count != group.len() as u64 {
-                return Err(Error::Changed(format!("file {base}")));
+            match self.copy_once(base, &at).await {
+                Err(Error::Changed(_)) if table.brought_back(self.id).await? => {
+                    self.copy_once(base, &at).await?
+                }
+                done => done?,
             }
             self.stored.lock().extend(group.iter().map(|&o| (o, table.chunk_len())));
         }
-        Ok(())
+        table.bound_kept().await
     }
 
-    /// A broken foreign key means that the hidden row is gone.
-    fn gone(&self, done: Result<u64, sql::Error>) -> Result<u64, Error> {
-        match done {
-            Err(e) if e.class() == ErrorClass::ForeignKey => Err(self.lost()),
-            other => Ok(other?),
-        }
+    async fn copy_once(&self, base: FileId, offsets: &[i64]) -> Result<(), Error> {
+        let _doing = self.table.inner.redo.doing().await;
+        let sent = self.table.copy_rows(self.id, base, offsets).await?;
+        self.table.keep_step(self.id, sent, Step::Copy { base, offsets: offsets.to_vec() });
+        Ok(())
     }
 
     /// Removes the chunks at or behind `len`. A chunk that reaches across is left: put it anew.
     pub async fn trim(&self, len: u64) -> Result<(), Error> {
-        let table = &self.table;
-        let at = to_i64(len)?;
-        let text = format!(
-            "DELETE FROM {0} WHERE file_id = $1 AND byte_offset IN \
-             (SELECT byte_offset FROM {0} WHERE file_id = $1 AND byte_offset >= $2 \
-             ORDER BY byte_offset LIMIT {TRIM_CHUNKS})",
-            table.inner.tables.payload
-        );
-        loop {
-            let count: u64 = retrying!(table, "remove chunks", |retry| {
-                let conn = retry.conn(Lane::Upload).await?;
-                Ok(conn.execute(&text, &[&self.id.0, &at]).await?)
-            })?;
-            if count == 0 {
-                break;
-            }
-        }
+        let _doing = self.table.inner.redo.doing().await;
+        let sent = self.table.trim_rows(self.id, len).await?;
+        self.table.keep_step(self.id, sent, Step::Trim { len });
         let _ = self.stored.lock().split_off(&len);
         Ok(())
     }
@@ -189,7 +248,7 @@ impl Staging {
     /// stored chunks, moves the name's present holder out of the way and names this file. One round trip.
     ///
     /// [`Error::Exists`]: the name is taken and may not be. [`Error::Changed`]: the hidden row is gone.
-    /// [`Error::Corrupt`]: chunks are missing (lost in a crash of the server). After an error the staged
+    /// [`Error::Corrupt`]: chunks are missing (removed by somebody else). After an error the staged
     /// chunks are still there, and publishing may be tried again. Cancelled: published or not.
     pub async fn publish(&self, p: &Publish) -> Result<(), Error> {
         let table = &self.table;
@@ -217,6 +276,7 @@ impl Staging {
         });
         result?;
         self.ended.store(true, Ordering::Release);
+        table.inner.redo.forget(self.id);
         if table.in_background(p.replace) {
             table.kick_trash();
         }
@@ -251,7 +311,9 @@ impl Staging {
         if attrs && !p.attrs.is_default() {
             table.put_attrs(&mut batch, self.id, &p.attrs);
         }
-        table.durable(retry, &batch).await?;
+        let conn = retry.conn(Lane::Meta).await?;
+        table.settle_kept(self.id, &conn).await?;
+        table.durable_on(&conn, &batch).await?;
         Ok(())
     }
 
@@ -283,13 +345,14 @@ impl Staging {
                 };
                 Err(Error::Corrupt { what: p.name.clone(), id: self.id, damage })
             }
-            _ => Err(self.lost()),
+            _ => Err(lost(self.id)),
         }
     }
 
     /// Gives the file up and removes what was stored. An error leaves the rest to the next sweep.
     pub async fn discard(self) -> Result<(), Error> {
         self.ended.store(true, Ordering::Release);
+        self.table.inner.redo.forget(self.id);
         self.table.remove_hidden(self.id).await
     }
 }
@@ -300,6 +363,7 @@ impl Drop for Staging {
             return;
         }
         let (table, id) = (self.table.clone(), self.id);
+        table.inner.redo.forget(id);
         if let Ok(runtime) = tokio::runtime::Handle::try_current() {
             runtime.spawn(async move {
                 if let Err(e) = table.remove_hidden(id).await {

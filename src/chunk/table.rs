@@ -3,6 +3,7 @@
 use super::companion::Companion;
 use super::error::Error;
 use super::names::{HIDDEN_DIR, TablePrefix};
+use super::redo::Redo;
 use super::rows::Batch;
 use super::schema::Tables;
 use super::sweep::Trash;
@@ -31,6 +32,7 @@ pub(super) struct Inner {
     pub user: String,
     pub companion: Companion,
     pub trash: Trash,
+    pub redo: Redo,
 }
 
 /// How often a transaction is tried again for reasons that the pool's retry does not know: a name that was taken

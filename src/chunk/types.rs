@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::ops::Deref;
 use std::sync::Arc;
+use std::time::Duration;
 use uuid::Uuid;
 
 /// Identity of a file's contents: joins the files row, its chunks and its attributes.
@@ -294,12 +295,15 @@ pub struct TableOptions {
     pub recover: bool,
     /// Names this process's hidden rows.
     pub mount_id: Uuid,
+    /// While the companion table of attributes is absent, it is looked for this often, on use: another client may
+    /// make it.
+    pub recheck: Duration,
     /// Use only statements that CockroachDB takes, on PostgreSQL as well. For tests.
     pub portable: bool,
 }
 
 impl Default for TableOptions {
-    /// Creates what is missing, writes, stores attributes, real chunk length, a new mount id.
+    /// Creates what is missing, writes, stores attributes, real chunk length, a new mount id, a second to look again.
     fn default() -> TableOptions {
         TableOptions {
             create: Create::Create,
@@ -308,6 +312,7 @@ impl Default for TableOptions {
             chunk_len: super::CHUNK_LEN,
             recover: false,
             mount_id: Uuid::new_v4(),
+            recheck: Duration::from_secs(1),
             portable: false,
         }
     }

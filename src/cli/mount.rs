@@ -582,6 +582,7 @@ impl Plan {
             attrs: if options.noattrs { AttrsMode::Off } else { AttrsMode::Auto },
             recover: options.recover,
             chunk_len: self.chunk_len.unwrap_or(crate::chunk::CHUNK_LEN),
+            recheck: options.attr_timeout.min(Duration::from_secs(1)),
             ..TableOptions::default()
         };
         let table = FileTable::open(pool, place.prefix, table_options).await.map_err(|e| {

@@ -46,6 +46,8 @@ pub(super) struct Link {
     statements: Mutex<LruCache<Box<str>, Statement>>,
     pub(super) deferred: bool,
     pub(super) session: Option<Session>,
+    /// When the server had accepted it.
+    opened: Instant,
     /// A wait was given up, or a transaction left open: nobody may use this connection again.
     spoilt: AtomicBool,
 }
@@ -65,6 +67,7 @@ impl Driver {
             statements: Mutex::new(LruCache::new(STATEMENTS_MAX)),
             deferred,
             session,
+            opened: Instant::now(),
             spoilt: AtomicBool::new(false),
         }
     }
@@ -185,6 +188,11 @@ impl Conn {
     /// What the server is.
     pub fn dialect(&self) -> &super::Dialect {
         &self.pool.dialect
+    }
+
+    /// When it was opened: since then the server has not restarted, as long as the connection works.
+    pub fn opened(&self) -> Instant {
+        self.link().opened
     }
 
     /// How long the next wait may take.

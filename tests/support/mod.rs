@@ -2,6 +2,7 @@
 #![allow(dead_code, reason = "every test binary includes all of support and uses some of it")]
 
 pub mod alloc;
+pub mod alone;
 pub mod cli;
 pub mod database;
 pub mod fixtures;

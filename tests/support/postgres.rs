@@ -79,6 +79,9 @@ pub fn free_port() -> u16 {
     TcpListener::bind("127.0.0.1:0").and_then(|l| l.local_addr()).expect("a free port").port()
 }
 
+/// A process that waits to become a server.
+pub struct StandBy(Child);
+
 impl Server {
     /// The server that all tests of this binary share. `None`, after a loud skip, without server binaries.
     pub fn shared() -> Option<&'static Server> {
@@ -148,7 +151,9 @@ impl Server {
     }
 
     fn command(&self, program: &str) -> Command {
-        let mut command = Command::new(self.bin.join(program));
+        // A bare name that is not among the server's programs is looked for in PATH.
+        let own = self.bin.join(program);
+        let mut command = Command::new(if own.exists() { own.as_path() } else { Path::new(program) });
         if let Some((uid, gid)) = account() {
             command.uid(uid).gid(gid);
         }
@@ -158,9 +163,16 @@ impl Server {
 
     /// Starts the (stopped) server and waits until it answers.
     pub fn run(&self) {
+        self.run_from(self.stand_by());
+    }
+
+    /// A process that will become the server at [`Server::run_from`]. A process that is made later would inherit
+    /// open files, and closing those of a mount waits for the server.
+    pub fn stand_by(&self) -> StandBy {
         let log = std::fs::OpenOptions::new().create(true).append(true).open(self.log()).expect("log file");
-        let mut command = self.command("postgres");
-        command.arg("-D").arg(self.data());
+        let mut command = self.command("sh");
+        command.args(["-c", "read -r go && exec \"$@\"", "sh"]);
+        command.arg(self.bin.join("postgres")).arg("-D").arg(self.data());
         let port = format!("port={}", self.port);
         let fixed =
             [port.as_str(), "listen_addresses=127.0.0.1", "unix_socket_directories=", "max_connections=200"];
@@ -168,8 +180,17 @@ impl Server {
         for setting in fixed.into_iter().chain(quick).chain(self.settings.iter().map(String::as_str)) {
             command.arg("-c").arg(setting);
         }
-        command.stdout(log.try_clone().expect("log handle")).stderr(log);
-        *self.child.lock() = Some(spawn_dependent(command).expect("postgres starts"));
+        command.stdin(Stdio::piped()).stdout(log.try_clone().expect("log handle")).stderr(log);
+        StandBy(spawn_dependent(command).expect("a shell starts"))
+    }
+
+    /// Starts the (stopped) server in a process made before, and waits until it answers.
+    pub fn run_from(&self, stand_by: StandBy) {
+        let mut child = stand_by.0;
+        let mut go = child.stdin.take().expect("a pipe");
+        std::io::Write::write_all(&mut go, b"go\n").expect("the shell listens");
+        drop(go);
+        *self.child.lock() = Some(child);
         let end = Instant::now() + Duration::from_secs(60);
         while Db::connect(&self.url("postgres")).is_err() {
             let text = std::fs::read_to_string(self.log()).unwrap_or_default();
