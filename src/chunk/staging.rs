@@ -5,6 +5,7 @@ use super::layout::{ChunkSpan, Damage, check, chunk_count, chunk_len_at};
 use super::names::check_new_name;
 use super::redo::Step;
 use super::rows::{Batch, Payload, file_id, params, raw_text, to_i64};
+use super::sweep::Unsure;
 use super::table::{FileTable, asserted, assertion_failed, colliding, retrying};
 use super::types::{FileId, Publish, Replace};
 use crate::sql::{self, ErrorClass, Lane};
@@ -50,7 +51,9 @@ impl FileTable {
 
     async fn begin(&self, id: FileId) -> Result<(), Error> {
         let _doing = self.inner.redo.doing().await;
+        let unsure = Unsure::new(self, id);
         let sent = self.insert_hidden(id).await?;
+        unsure.settled();
         self.keep_step(id, sent, Step::Begin);
         Ok(())
     }

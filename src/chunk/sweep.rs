@@ -7,6 +7,8 @@ use super::rows::{Batch, file_id, params};
 use super::table::{FileTable, retrying};
 use super::types::{FileId, Swept};
 use crate::sql::{Lane, Row};
+use parking_lot::Mutex;
+use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 use tokio::sync::Notify;
@@ -27,6 +29,34 @@ pub(super) struct Trash {
     /// Counts requests, so that one that comes while the worker ends is not missed.
     wanted: AtomicU64,
     idle: Notify,
+    /// Hidden rows of this mount that nobody wants and that may still be there: the server did not answer.
+    left: Mutex<BTreeSet<FileId>>,
+}
+
+/// Has the next sweep remove a hidden row, unless [`Unsure::settled`].
+pub(super) struct Unsure {
+    table: FileTable,
+    id: FileId,
+    settled: bool,
+}
+
+impl Unsure {
+    pub(super) fn new(table: &FileTable, id: FileId) -> Unsure {
+        Unsure { table: table.clone(), id, settled: false }
+    }
+
+    /// It is known what became of the row.
+    pub(super) fn settled(mut self) {
+        self.settled = true;
+    }
+}
+
+impl Drop for Unsure {
+    fn drop(&mut self) {
+        if !self.settled {
+            self.table.inner.trash.left.lock().insert(self.id);
+        }
+    }
 }
 
 impl FileTable {
@@ -154,6 +184,7 @@ impl FileTable {
     /// long as the file is large; what an error or a cancelled call leaves is removed by the next sweep.
     pub async fn remove_hidden(&self, id: FileId) -> Result<(), Error> {
         self.check_writable()?;
+        let unsure = Unsure::new(self, id);
         // First out of reach of anything that may still name it.
         let claim = format!(
             "UPDATE {} SET filename = $3 WHERE file_id = $1 AND filename IN ($2, $3)",
@@ -164,7 +195,17 @@ impl FileTable {
             let conn = retry.conn(Lane::Upload).await?;
             Ok(conn.execute(&claim, &[&id.0, &hidden, &trash]).await?)
         })?;
+        unsure.settled();
         if claimed > 0 { self.remove_rows(id).await } else { Ok(()) }
+    }
+
+    /// Removes the hidden rows that an earlier call could not.
+    async fn remove_left(&self) -> Result<(), Error> {
+        loop {
+            let next = self.inner.trash.left.lock().pop_first();
+            let Some(id) = next else { return Ok(()) };
+            self.remove_hidden(id).await?;
+        }
     }
 
     /// At the end of a mount: removes all its hidden rows and the files on their way out. What an error or a cancelled
@@ -206,8 +247,8 @@ impl FileTable {
         })
     }
 
-    /// Removes the hidden rows of writers whose last heartbeat is older than `lease` by the server's clock, all files
-    /// on their way out, and attributes of files that no longer exist. Small steps; safe beside any other client.
+    /// Removes the hidden rows of writers whose last heartbeat is older than `lease` by the server's clock, this mount's
+    /// own that an outage has left, all files on their way out, and attributes of files that no longer exist. Small steps; safe beside any other client.
     pub async fn sweep(&self, lease: Duration) -> Result<Swept, Error> {
         self.check_writable()?;
         let name = self.inner.by_bytes;
@@ -229,6 +270,7 @@ impl FileTable {
         if dead > 0 {
             log::info!("removing {dead} unfinished files of writers that are gone");
         }
+        self.remove_left().await?;
         let files = self.empty_trash().await?;
         let attrs = if self.attrs_present() { self.sweep_attrs().await? } else { 0 };
         Ok(Swept { files, attrs })
