@@ -97,6 +97,8 @@ pub(super) struct CachedUsage {
 const XATTR_BYTES_MAX: usize = 64 << 10;
 /// Extended attributes of one file, names and values together, in bytes.
 const XATTRS_BYTES_MAX: usize = 256 << 10;
+/// How long new usage figures are waited for when there are old ones.
+const USAGE_WAIT: Duration = Duration::from_secs(1);
 /// How long usage figures are shown before they are asked again.
 const USAGE_FRESH: Duration = Duration::from_secs(2);
 
@@ -457,28 +459,25 @@ impl UserfileFs {
 
     /// How much is stored.
     pub async fn statfs(&self) -> Result<StatFs> {
-        let fresh = {
-            let cached = self.usage.lock();
-            cached
-                .as_ref()
-                .filter(|c| c.at.elapsed() < USAGE_FRESH.max(c.cost * 20))
-                .map(|c| (c.files, c.bytes))
-        };
-        let (files, bytes) = match fresh {
-            Some(known) => known,
-            None => {
-                let start = Instant::now();
-                let usage = self.table.usage().await?;
-                *self.usage.lock() = Some(CachedUsage {
-                    files: usage.files,
-                    bytes: usage.bytes,
-                    at: Instant::now(),
-                    cost: start.elapsed(),
-                });
-                (usage.files, usage.bytes)
-            }
+        let known = self.usage.lock().as_ref().map(|c| (c.files, c.bytes, c.at.elapsed(), c.cost));
+        let (files, bytes) = match known {
+            Some((files, bytes, age, cost)) if age < USAGE_FRESH.max(cost * 20) => (files, bytes),
+            // A server that is slow or away does not keep df waiting.
+            Some((files, bytes, ..)) => match tokio::time::timeout(USAGE_WAIT, self.ask_usage()).await {
+                Ok(Ok(usage)) => usage,
+                Ok(Err(_)) | Err(_) => (files, bytes),
+            },
+            None => self.ask_usage().await?,
         };
         Ok(StatFs { files, used_bytes: bytes, free_bytes: self.cfg.free_bytes })
+    }
+
+    async fn ask_usage(&self) -> Result<(u64, u64)> {
+        let start = Instant::now();
+        let usage = self.table.usage().await?;
+        let (files, bytes) = (usage.files, usage.bytes);
+        *self.usage.lock() = Some(CachedUsage { files, bytes, at: Instant::now(), cost: start.elapsed() });
+        Ok((files, bytes))
     }
 }
 

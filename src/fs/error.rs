@@ -135,6 +135,7 @@ fn table_errno(error: &chunk::Error) -> i32 {
     let chunk::Error::Sql(sql) = error else {
         return match error {
             chunk::Error::TooLarge(_) => libc::EFBIG,
+            chunk::Error::Name(chunk::NameError::TooLong(_)) => libc::ENAMETOOLONG,
             chunk::Error::Name(_) => libc::EINVAL,
             _ => libc::EIO,
         };

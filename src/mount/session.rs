@@ -7,6 +7,7 @@
 use std::future::Future;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::process::Stdio;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -325,16 +326,19 @@ async fn drain<L: Lifecycle>(served: &L, drain_max: Duration, signals: &mut Sign
 }
 
 /// Hands dirty pages of mappings over, which no flush has seen yet.
+///
+/// Another process asks for it: a thread of this one would keep the connection to the kernel open while it waits for
+/// its own process's answers, so that nothing could kill it.
 pub(super) async fn write_back(dir: &Path) {
-    let dir = dir.to_path_buf();
-    let work = tokio::task::spawn_blocking(move || {
-        let Ok(file) = std::fs::File::open(&dir) else { return };
-        if let Err(e) = nix::unistd::syncfs(&file) {
-            log::debug!("syncfs {}: {e}", dir.display());
-        }
-    });
-    if tokio::time::timeout(WRITE_BACK_MAX, work).await.is_err() {
-        log::warn!("dirty pages were not handed over within {} s", WRITE_BACK_MAX.as_secs());
+    let mut sync = tokio::process::Command::new("sync");
+    sync.arg("--file-system").arg(dir).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+    // Not for a Ctrl-C that is meant for this process.
+    sync.process_group(0).kill_on_drop(true);
+    match tokio::time::timeout(WRITE_BACK_MAX, sync.status()).await {
+        Ok(Ok(status)) if status.success() => {}
+        Ok(Ok(status)) => log::debug!("sync of {}: {status}", dir.display()),
+        Ok(Err(e)) => log::warn!("dirty pages of mappings were not handed over: sync: {e}"),
+        Err(_) => log::warn!("dirty pages were not handed over within {} s", WRITE_BACK_MAX.as_secs()),
     }
 }
 
