@@ -198,7 +198,7 @@ fn is_incremental(layer: &str, all: &[String]) -> bool {
     }
     let above = parts.join("/");
     let base = above.strip_prefix("incrementals/").unwrap_or(&above);
-    all.iter().any(|name| name == &join(base, names::MANIFEST) || name == &join(base, names::OLD_MANIFEST))
+    [names::MANIFEST, names::OLD_MANIFEST, names::METADATA].iter().any(|name| all.contains(&join(base, name)))
 }
 
 fn check_chain(

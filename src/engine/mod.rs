@@ -10,6 +10,7 @@ mod eval;
 pub mod export;
 pub mod open;
 pub mod pretty;
+pub mod range;
 pub mod scan;
 pub mod show;
 pub mod store;

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use crate::destination::{self, File as StoredFile, Listed, Source, read_whole};
 use crate::format::crypt::{self, DecryptAt, DecryptAtError, EncryptionInfo, Key};
-use crate::format::manifest::{self, File, Manifest, Timestamp, chain, envelope, names};
+use crate::format::manifest::{self, File, Manifest, Timestamp, chain, envelope, names, slim};
 use crate::format::sst::ReadAt;
 
 use super::Error;
@@ -81,7 +81,7 @@ impl OpenOptions {
             None => folder.to_owned(),
         };
         let has = |name: &str| names.contains(&join(&folder, name));
-        if has(names::MANIFEST) || has(names::OLD_MANIFEST) {
+        if has(names::MANIFEST) || has(names::OLD_MANIFEST) || has(names::METADATA) {
             return Ok(folder);
         }
         let place = source.place(&folder).trim_end_matches('/').to_owned();
@@ -150,7 +150,10 @@ impl Layer {
         };
         let manifest_error = |cause| Error::Manifest { file: source.place(&name), cause };
         let plain = decrypt(stored, key.as_ref(), &source.place(&name))?;
-        let manifest = Manifest::from_stored(&plain).map_err(manifest_error)?;
+        let mut manifest = Manifest::from_stored(&plain).map_err(manifest_error)?;
+        if manifest.has_external_manifest_ssts {
+            fill_slim(&mut manifest, &**source, (folder, &source.place(&name)), key.as_ref())?;
+        }
         manifest.require_readable().map_err(manifest_error)?;
         let mut layer = Self {
             source: source.clone(),
@@ -236,6 +239,15 @@ impl Layer {
         decrypt(self.source.read(&name)?, self.key.as_ref(), &self.source.place(&name))
     }
 
+    /// The plaintext of a control file that is already read.
+    pub(super) fn decrypted(&self, stored: Vec<u8>, place: &str) -> Result<Vec<u8>, Error> {
+        decrypt(stored, self.key.as_ref(), place)
+    }
+
+    pub(super) fn key(&self) -> Option<&Key> {
+        self.key.as_ref()
+    }
+
     /// Whether the layer is encrypted.
     pub fn is_encrypted(&self) -> bool {
         self.key.is_some()
@@ -244,7 +256,8 @@ impl Layer {
 
 /// The manifest's name and stored bytes, compared with its checksum file if there is one.
 fn read_manifest(source: &dyn Source, folder: &str) -> Result<(String, Vec<u8>), Error> {
-    for manifest in [names::MANIFEST, names::OLD_MANIFEST] {
+    // Where the slim one stands beside a whole one, the whole one has everything.
+    for manifest in [names::MANIFEST, names::OLD_MANIFEST, names::METADATA] {
         let name = join(folder, manifest);
         let stored = match source.read(&name) {
             Ok(stored) => stored,
@@ -260,6 +273,25 @@ fn read_manifest(source: &dyn Source, folder: &str) -> Result<(String, Vec<u8>),
         return Ok((name, stored));
     }
     Err(Error::NoBackup { place: source.place(folder).trim_end_matches('/').to_owned() })
+}
+
+/// Reads the tables that a slim manifest leaves its files and descriptors to. `place` is the manifest's.
+pub(super) fn fill_slim(
+    manifest: &mut Manifest,
+    source: &dyn Source,
+    (folder, place): (&str, &str),
+    key: Option<&Key>,
+) -> Result<(), Error> {
+    let of_manifest = |cause| Error::Manifest { file: place.to_owned(), cause };
+    let prefix = if folder.is_empty() { String::new() } else { format!("{folder}/") };
+    let listed = source.list(&prefix)?;
+    let beside = listed.iter().filter_map(|file| file.name.strip_prefix(&prefix));
+    let descriptors = slim::descriptor_list(beside).map_err(of_manifest)?;
+    let table = |name: &str| {
+        let name = join(folder, name);
+        decrypt(source.read(&name)?, key, &source.place(&name))
+    };
+    slim::fill(manifest, &table(slim::FILE_LIST)?, &table(descriptors)?).map_err(of_manifest)
 }
 
 /// The key of a passphrase: by the parameters beside the manifest, or those of the full backup it stands on.

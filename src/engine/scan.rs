@@ -8,11 +8,12 @@ use std::cmp::Ordering;
 
 use crate::format::kv::mvcc;
 use crate::format::kv::row::row_prefix;
-use crate::format::manifest::{Manifest, Span, Timestamp, chain};
+use crate::format::manifest::{Manifest, Span, Timestamp, chain, elide};
 use crate::format::sst::{self, ReadError, Reader, key::compare_versions};
 
 use super::Error;
 use super::open::{DataError, DataFile, Layer};
+use super::range::RangeTombstone;
 
 /// Files that a segment has open at most, unless more of them cover the same keys.
 const SEGMENT_FILES_MAX: usize = 16;
@@ -156,13 +157,35 @@ impl<'b> Scan<'b> {
         Error::Data { file: self.place(cursor.id), offset: cursor.offset, cause: cause.to_string() }
     }
 
-    fn open(&self, id: FileId) -> Result<Reader<DataFile>, Error> {
+    fn open(&self, id: FileId) -> Result<Opened, Error> {
         let place = || self.place(id);
         let request = || Error::Request(format!("there is no file {} in layer {}", id.file, id.layer));
         let layer = self.layers.get(id.layer).ok_or_else(request)?;
         let file = layer.manifest.files.get(id.file).ok_or_else(request)?;
+        let prefix = match &file.span {
+            Some(span) => elide::prefix(layer.manifest.elided_prefix, span),
+            None => Ok(&[][..]),
+        };
+        let prefix = prefix
+            .map_err(|cause| Error::Manifest { file: layer.source.place(&layer.manifest_name), cause })?
+            .to_vec();
         let (data, len) = layer.open_data(file)?;
-        Reader::open(data, len).map_err(|error| read_error(error, place()))
+        let reader = Reader::open(data, len).map_err(|error| read_error(error, place()))?;
+        Ok(Opened { id, reader, prefix })
+    }
+
+    /// The range tombstones of an open file that count at the time.
+    fn tombstones(&self, file: &Opened, part: &Span) -> Result<Vec<RangeTombstone>, Error> {
+        let keys = file.reader.range_keys().map_err(|error| read_error(error, self.place(file.id)))?;
+        let found = RangeTombstone::of_file(file.id.layer, keys, &file.prefix, part);
+        let mut found = found.map_err(|error| table_error(&error, self.place(file.id)))?;
+        found.retain(|tombstone| tombstone.time().is_some_and(|time| time.order() <= self.at.order()));
+        Ok(found)
+    }
+
+    /// Whether a later layer introduces the span of a layer's key anew.
+    fn is_masked(&self, layer: usize, key: &[u8]) -> bool {
+        self.masks.get(layer).is_some_and(|masks| masks.iter().any(|mask| mask.contains(key)))
     }
 
     fn pairs<E: From<Error>>(
@@ -170,28 +193,37 @@ impl<'b> Scan<'b> {
         segment: &Segment,
         emit: &mut dyn FnMut(&Cursor) -> Result<(), E>,
     ) -> Result<(), E> {
-        let readers =
-            segment.files.iter().map(|&id| Ok((id, self.open(id)?))).collect::<Result<Vec<_>, Error>>()?;
-        let mut cursors = Vec::with_capacity(readers.len());
-        for (id, reader) in &readers {
-            let Some(part) = self.span_of(*id).and_then(|own| own.intersection(&segment.span)) else {
+        let opened = segment.files.iter().map(|&id| self.open(id)).collect::<Result<Vec<_>, Error>>()?;
+        let mut cursors = Vec::with_capacity(opened.len());
+        let mut tombstones = Vec::new();
+        for file in &opened {
+            let Some(part) = self.span_of(file.id).and_then(|own| own.intersection(&segment.span)) else {
                 continue;
             };
-            let mut cursor = Cursor::new(*id);
-            let mut iter = reader
-                .iter_span(&part.key, &part.end_key)
-                .map_err(|error| read_error(error, self.place(*id)))?;
+            tombstones.extend(self.tombstones(file, &part)?);
+            let mut iter = file.reader.iter();
+            let (start, end) = elide::shorten(&file.prefix, &part);
+            if let Some(end) = end {
+                iter.set_end(end);
+            }
+            iter.seek_roachkey(start).map_err(|error| read_error(error, self.place(file.id)))?;
+            let mut cursor = Cursor::new(file.id, &file.prefix);
             if cursor.advance(self, &mut iter)? {
                 cursors.push((cursor, iter));
             }
         }
+        let hidden = |cursor: &Cursor| {
+            tombstones.iter().any(|tombstone| {
+                tombstone.hides(&cursor.key, &cursor.version) && !self.is_masked(tombstone.layer, &cursor.key)
+            })
+        };
         let mut last: Vec<u8> = Vec::new();
         let mut started = false;
         while let Some(at) = least(&cursors) {
             let Some((cursor, iter)) = cursors.get_mut(at) else { break };
             if !(started && cursor.key == last) {
                 // The first, so the newest version at the time of this key.
-                if !cursor.value.is_empty() {
+                if !cursor.value.is_empty() && !hidden(cursor) {
                     emit(cursor)?;
                 }
                 last.clone_from(&cursor.key);
@@ -203,6 +235,14 @@ impl<'b> Scan<'b> {
         }
         Ok(())
     }
+}
+
+/// A file of a segment.
+struct Opened {
+    id: FileId,
+    reader: Reader<DataFile>,
+    /// What its keys lack.
+    prefix: Vec<u8>,
 }
 
 pub(super) fn read_error(error: ReadError<DataError>, file: String) -> Error {
@@ -234,14 +274,17 @@ fn least(cursors: &[(Cursor, sst::Iter<'_, DataFile>)]) -> Option<usize> {
 struct Cursor {
     id: FileId,
     key: Vec<u8>,
+    /// Length of what the file's keys lack, which `key` always begins with.
+    prefix_len: usize,
     version: Vec<u8>,
     value: Vec<u8>,
     offset: u64,
 }
 
 impl Cursor {
-    fn new(id: FileId) -> Self {
-        Self { id, key: Vec::new(), version: Vec::new(), value: Vec::new(), offset: 0 }
+    fn new(id: FileId, prefix: &[u8]) -> Self {
+        let key = prefix.to_vec();
+        Self { id, key, prefix_len: prefix.len(), version: Vec::new(), value: Vec::new(), offset: 0 }
     }
 
     fn order(&self, other: &Self) -> Ordering {
@@ -253,7 +296,6 @@ impl Cursor {
 
     /// Goes to the next pair that is not newer than the time and not masked. `false` at the end.
     fn advance(&mut self, scan: &Scan<'_>, iter: &mut sst::Iter<'_, DataFile>) -> Result<bool, Error> {
-        let masks = scan.masks.get(self.id.layer).map_or(&[][..], Vec::as_slice);
         loop {
             let entry = match iter.next() {
                 Ok(Some(entry)) => entry,
@@ -266,19 +308,25 @@ impl Cursor {
             if version.is_empty() {
                 return Err(damaged("a key has no version".into()));
             }
+            if entry.kind != sst::Kind::Set {
+                return Err(damaged(format!("an entry is of kind {:?}", entry.kind)));
+            }
             let time = mvcc::decode_version(version).map_err(|error| damaged(error.to_string()))?;
             let wall = i64::try_from(time.wall).unwrap_or(i64::MAX);
             let logical = i32::try_from(time.logical).unwrap_or(i32::MAX);
-            if (wall, logical) > scan.at.order() || masks.iter().any(|mask| mask.contains(key)) {
+            if (wall, logical) > scan.at.order() {
                 continue;
             }
-            self.key.clear();
+            self.key.truncate(self.prefix_len);
             self.key.extend_from_slice(key);
+            if scan.is_masked(self.id.layer, &self.key) {
+                continue;
+            }
             self.version.clear();
             self.version.extend_from_slice(version);
             self.value.clear();
             self.value.extend_from_slice(entry.value);
-            self.offset = entry.block_offset;
+            self.offset = offset;
             return Ok(true);
         }
     }

@@ -11,6 +11,7 @@ mod go_verifier;
 mod help;
 mod kept;
 mod kv;
+mod later;
 mod manifest;
 mod samples;
 mod show;

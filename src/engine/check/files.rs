@@ -1,10 +1,11 @@
 //! The files of a layer, each for itself.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use sha2::{Digest, Sha512};
 
-use crate::engine::open::{Backup, DataFile, Layer, join};
+use crate::engine::open::{Backup, DataFile, Layer, fill_slim, join};
+use crate::engine::range::RangeTombstone;
 use crate::engine::scan::{read_error, table_error};
 use crate::engine::{Error, pretty};
 use crate::format::descriptor::Catalog;
@@ -14,7 +15,7 @@ use crate::format::kv::mvcc;
 use crate::format::kv::row::row_prefix;
 use crate::format::kv::varint::Reader as KeyReader;
 use crate::format::manifest::names::{self, FileKind};
-use crate::format::manifest::{self, File, Timestamp, chain};
+use crate::format::manifest::{self, File, Manifest, Timestamp, chain, elide};
 use crate::format::sst::{self, ReadAt, Reader};
 
 use super::work::share;
@@ -37,6 +38,7 @@ pub(super) fn check_names(layer: &Layer, report: &mut Report) {
             Err(error) => report.error(error),
         }
     }
+    check_slim(layer, report);
     for place in layer.places() {
         let listed = match place.list(&join(&layer.folder, "")) {
             Ok(listed) => listed,
@@ -69,49 +71,95 @@ pub(super) fn check_names(layer: &Layer, report: &mut Report) {
     }
 }
 
+/// A slim manifest beside the whole one says the same.
+fn check_slim(layer: &Layer, report: &mut Report) {
+    let name = join(&layer.folder, names::METADATA);
+    let place = layer.source.place(&name);
+    if layer.manifest_name == name {
+        return;
+    }
+    let stored = match layer.source.read(&name) {
+        Ok(stored) => stored,
+        Err(error) if error.is_not_found() => return,
+        Err(error) => return report.error(error.into()),
+    };
+    let look = || -> Result<Option<&str>, Error> {
+        let of_manifest = |cause| Error::Manifest { file: place.clone(), cause };
+        match layer.source.read(&format!("{name}{}", names::CHECKSUM_SUFFIX)) {
+            Ok(sum) => manifest::envelope::verify(&stored, &sum).map_err(of_manifest)?,
+            Err(error) if error.is_not_found() => {}
+            Err(error) => return Err(error.into()),
+        }
+        let mut slim =
+            Manifest::from_stored(&layer.decrypted(stored.clone(), &place)?).map_err(of_manifest)?;
+        if slim.has_external_manifest_ssts {
+            fill_slim(&mut slim, &*layer.source, (&layer.folder, &place), layer.key())?;
+        }
+        let sorted = |manifest: &Manifest| {
+            let mut files: Vec<_> = manifest.files.iter().map(|f| (f.span.clone(), f.path.clone())).collect();
+            files.sort();
+            files
+        };
+        Ok(match () {
+            () if sorted(&slim) != sorted(&layer.manifest) => Some("files"),
+            () if slim.descriptors != layer.manifest.descriptors => Some("descriptors"),
+            () => None,
+        })
+    };
+    match look() {
+        Ok(None) => {}
+        Ok(Some(what)) => {
+            let what = format!("its {what} differ from those of {}", layer.manifest_name);
+            report.damage(Damage { file: place, offset: None, what });
+        }
+        Err(Error::Manifest { cause: manifest::Error::Unsupported { field, what }, .. }) => {
+            report.notices.insert(format!("{place}: not compared with the manifest: {field}: {what}"));
+        }
+        Err(error) => report.error(error),
+    }
+}
+
 /// Files that may stand beside a backup at the root of a collection.
 fn is_of_collection(name: &str) -> bool {
     name == names::LATEST || name.starts_with(names::LATEST_FOLDER) || name.starts_with(names::INCREMENTALS)
 }
 
-struct Task {
-    layer: usize,
-    file: usize,
+/// One data file, which may stand in the manifest several times, with a span each.
+struct Task<'b> {
+    layer: &'b Layer,
+    /// Table and index ids of primary indexes.
+    primaries: &'b BTreeSet<(u64, u64)>,
+    /// Ordered by span, never empty.
+    entries: Vec<&'b File>,
 }
 
 /// Reads every data file.
 pub(super) fn check_data(backup: &Backup, threads: usize, progress: &Progress, report: &mut Report) {
+    let primaries: Vec<BTreeSet<(u64, u64)>> = backup.layers.iter().map(primaries_of).collect();
     let mut tasks = Vec::new();
-    let mut primaries = Vec::new();
-    for (l, layer) in backup.layers.iter().enumerate() {
-        let catalog = Catalog::of_manifest(&layer.manifest).unwrap_or_default();
-        let primary = |table: &crate::format::descriptor::TableDescriptor| {
-            (u64::from(table.id()), table.primary_index.as_ref().map_or(1, |index| u64::from(index.id())))
-        };
-        primaries.push(catalog.tables().map(primary).collect::<BTreeSet<(u64, u64)>>());
-        for (f, file) in layer.manifest.files.iter().enumerate() {
-            if !file.path.is_empty() {
-                tasks.push(Task { layer: l, file: f });
-            }
+    for (layer, primaries) in backup.layers.iter().zip(&primaries) {
+        let mut by_place: BTreeMap<(&str, &str), Vec<&File>> = BTreeMap::new();
+        for file in layer.manifest.files.iter().filter(|file| !file.path.is_empty()) {
+            by_place.entry((&file.locality_kv, &file.path)).or_default().push(file);
+        }
+        for mut entries in by_place.into_values() {
+            entries.sort_by(|a, b| a.span.cmp(&b.span));
+            tasks.push(Task { layer, primaries, entries });
         }
     }
-    share(&tasks, threads, report, &|task, report| {
-        let Some(layer) = backup.layers.get(task.layer) else { return };
-        let (Some(file), Some(primaries)) = (layer.manifest.files.get(task.file), primaries.get(task.layer))
-        else {
-            return;
-        };
-        check_file(layer, file, primaries, progress, report);
-    });
+    share(&tasks, threads, report, &|task, report| check_file(task, progress, report));
 }
 
-fn check_file(
-    layer: &Layer,
-    file: &File,
-    primaries: &BTreeSet<(u64, u64)>,
-    progress: &Progress,
-    report: &mut Report,
-) {
+fn primaries_of(layer: &Layer) -> BTreeSet<(u64, u64)> {
+    let catalog = Catalog::of_manifest(&layer.manifest).unwrap_or_default();
+    let primary = |table: &crate::format::descriptor::TableDescriptor| {
+        (u64::from(table.id()), table.primary_index.as_ref().map_or(1, |index| u64::from(index.id())))
+    };
+    catalog.tables().map(primary).collect()
+}
+
+fn check_file(task: &Task<'_>, progress: &Progress, report: &mut Report) {
+    let (layer, Some(file)) = (task.layer, task.entries.first()) else { return };
     let (data, len) = match layer.open_data(file) {
         Ok(opened) => opened,
         Err(error) => return report.error(error),
@@ -120,10 +168,10 @@ fn check_file(
     report.files += 1;
     report.bytes += len;
     let place = layer.store(file).place(&join(&layer.folder, &file.path));
-    if file.sha512.len() == 64
-        && let Err(error) = verify_hash(&data, len, &file.sha512, &place)
-    {
-        report.error(error);
+    for file in task.entries.iter().filter(|file| file.sha512.len() == 64) {
+        if let Err(error) = verify_hash(&data, len, &file.sha512, &place) {
+            report.error(error);
+        }
     }
     let reader = match Reader::open(data, len) {
         Ok(reader) => reader,
@@ -136,7 +184,16 @@ fn check_file(
     if let Err(error) = reader.verify_layout(&mut |error| found.push(error)) {
         return report.error(read_error(sst::ReadError::Source(error), place));
     }
-    let mut look = Look { layer, file, primaries, place: &place, report, counts: Counts::default() };
+    let prefix = match prefix_of(task) {
+        Ok(prefix) => prefix,
+        Err(what) => return report.damage(Damage { file: place, offset: None, what }),
+    };
+    let counts = task.entries.iter().map(|_| Counts::default()).collect();
+    let key = prefix.to_vec();
+    let mut look = Look { task, prefix, place: &place, report, counts, at: 0, key, last_key: Vec::new() };
+    if let Err(error) = look.tombstones(&reader) {
+        look.report.error(error);
+    }
     if let Err(error) = look.entries(&reader, progress, len, &mut found) {
         report.error(error);
     }
@@ -145,6 +202,20 @@ fn check_file(
     for error in &found {
         report.error(table_error(error, place.clone()));
     }
+}
+
+/// What the keys of a file lack: one thing, whatever the number of its spans.
+fn prefix_of<'b>(task: &Task<'b>) -> Result<&'b [u8], String> {
+    let mut found = None;
+    for span in task.entries.iter().filter_map(|file| file.span.as_ref()) {
+        let own =
+            elide::prefix(task.layer.manifest.elided_prefix, span).map_err(|error| error.to_string())?;
+        if found.is_some_and(|other| other != own) {
+            return Err("the file has shortened keys of several tables".into());
+        }
+        found = Some(own);
+    }
+    Ok(found.unwrap_or_default())
 }
 
 fn verify_hash(data: &DataFile, len: u64, expected: &[u8], place: &str) -> Result<(), Error> {
@@ -177,21 +248,47 @@ struct Counts {
     rows: i64,
     index_entries: i64,
     last_prefix: Vec<u8>,
-    last_key: Vec<u8>,
 }
 
 struct Look<'a> {
-    layer: &'a Layer,
-    file: &'a File,
-    primaries: &'a BTreeSet<(u64, u64)>,
+    task: &'a Task<'a>,
+    /// What the keys of the file lack.
+    prefix: &'a [u8],
     place: &'a str,
     report: &'a mut Report,
-    counts: Counts,
+    /// One for each of the manifest's entries.
+    counts: Vec<Counts>,
+    /// The entry with the key before.
+    at: usize,
+    /// The current key, whole.
+    key: Vec<u8>,
+    last_key: Vec<u8>,
 }
 
-impl Look<'_> {
+impl<'a> Look<'a> {
     fn damage(&mut self, offset: u64, what: String) {
         self.report.damage(Damage { file: self.place.to_owned(), offset: Some(offset), what });
+    }
+
+    /// Range tombstones have times of the layer.
+    fn tombstones(&mut self, reader: &Reader<DataFile>) -> Result<(), Error> {
+        for file in &self.task.entries {
+            let Some(own) = &file.span else { continue };
+            let keys = reader.range_keys().map_err(|error| read_error(error, self.place.to_owned()))?;
+            let found = RangeTombstone::of_file(0, keys, self.prefix, own)
+                .map_err(|error| table_error(&error, self.place.to_owned()))?;
+            for tombstone in found {
+                let at = tombstone.time().map(|time| time.order());
+                if at.is_none_or(|at| !self.in_window(file, at, &tombstone.span.key)) {
+                    let key = pretty::key(&tombstone.span.key);
+                    self.damage(
+                        0,
+                        format!("range tombstone at {key}: its time is outside the layer's window"),
+                    );
+                }
+            }
+        }
+        Ok(())
     }
 
     fn entries(
@@ -209,6 +306,9 @@ impl Look<'_> {
                     if entry.block_offset > reported {
                         progress.add(entry.block_offset - reported);
                         reported = entry.block_offset;
+                    }
+                    if entry.kind != sst::Kind::Set {
+                        self.damage(entry.block_offset, format!("an entry is of kind {:?}", entry.kind));
                     }
                     match entry.mvcc() {
                         Ok((key, version)) => self.entry(key, version, entry.value, entry.block_offset),
@@ -230,42 +330,66 @@ impl Look<'_> {
         Ok(())
     }
 
-    fn entry(&mut self, key: &[u8], version: &[u8], value: &[u8], offset: u64) {
+    /// The manifest's entry whose span holds the key; usually that of the key before.
+    fn file_of(&mut self, key: &[u8]) -> Option<&'a File> {
+        let holds = |file: &&&'a File| file.span.as_ref().is_some_and(|span| span.contains(key));
+        let entries = &self.task.entries;
+        if let Some(file) = entries.get(self.at).filter(holds) {
+            return Some(file);
+        }
+        self.at = entries.iter().position(|file| holds(&file))?;
+        entries.get(self.at).copied()
+    }
+
+    fn entry(&mut self, short: &[u8], version: &[u8], value: &[u8], offset: u64) {
+        let mut key = std::mem::take(&mut self.key);
+        key.truncate(self.prefix.len());
+        key.extend_from_slice(short);
+        self.whole_entry(&key, version, value, offset);
+        self.key = key;
+    }
+
+    fn whole_entry(&mut self, key: &[u8], version: &[u8], value: &[u8], offset: u64) {
         let shown = || pretty::key(key);
         if version.is_empty() {
             return self.damage(offset, format!("key {} has no version", shown()));
         }
-        match mvcc::decode_version(version) {
-            Ok(time) => self.version(time, key, offset),
-            Err(error) => self.damage(offset, format!("key {}: {error}", shown())),
+        let file = self.file_of(key);
+        if file.is_none() {
+            let what = "is outside the span that the manifest gives the file";
+            self.damage(offset, format!("key {} {what}", shown()));
         }
-        if !self.file.span.as_ref().is_some_and(|span| span.contains(key)) {
-            self.damage(
-                offset,
-                format!("key {} is outside the span that the manifest gives the file", shown()),
-            );
+        match (mvcc::decode_version(version), file.or(self.task.entries.first().copied())) {
+            (Ok(time), Some(file)) => self.version(file, time, key, offset),
+            (Ok(_), None) => {}
+            (Err(error), _) => self.damage(offset, format!("key {}: {error}", shown())),
         }
         if let Err(error) = envelope::open_verified(key, value) {
             self.damage(offset, format!("key {}: {error}", shown()));
         }
-        let first = self.counts.last_key != key;
+        let first = self.last_key != key;
         if first {
-            self.counts.last_key.clear();
-            self.counts.last_key.extend_from_slice(key);
+            self.last_key.clear();
+            self.last_key.extend_from_slice(key);
         }
         self.count(key, value, first, offset);
     }
 
-    fn version(&mut self, time: mvcc::Timestamp, key: &[u8], offset: u64) {
+    fn in_window(&self, file: &File, at: (i64, i32), key: &[u8]) -> bool {
+        let manifest = &self.task.layer.manifest;
         let own = |time: Option<manifest::TimestampProto>| Timestamp::from(time.unwrap_or_default());
-        let (start, end) = match (own(self.file.start_time), own(self.file.end_time)) {
-            (_, end) if end.is_zero() => (self.layer.manifest.start(), self.layer.manifest.end()),
+        let (start, end) = match (own(file.start_time), own(file.end_time)) {
+            (_, end) if end.is_zero() => (manifest.start(), manifest.end()),
             own => own,
         };
+        let introduced = || manifest.introduced_spans.iter().any(|span| span.contains(key));
+        at <= end.order() && (start.is_zero() || at > start.order() || introduced())
+    }
+
+    fn version(&mut self, file: &File, time: mvcc::Timestamp, key: &[u8], offset: u64) {
         let at =
             (i64::try_from(time.wall).unwrap_or(i64::MAX), i32::try_from(time.logical).unwrap_or(i32::MAX));
-        let introduced = self.layer.manifest.introduced_spans.iter().any(|span| span.contains(key));
-        if (at <= start.order() && !start.is_zero() && !introduced) || at > end.order() {
+        if !self.in_window(file, at, key) {
             let what =
                 format!("key {}: its version {} is outside the layer's window", pretty::key(key), time.wall);
             self.damage(offset, what);
@@ -273,41 +397,43 @@ impl Look<'_> {
     }
 
     fn count(&mut self, key: &[u8], value: &[u8], first: bool, offset: u64) {
+        let Some(counts) = self.counts.get_mut(self.at) else { return };
         let bytes = i64::try_from(key.len() + value.len()).unwrap_or(i64::MAX);
-        self.counts.bytes = self.counts.bytes.saturating_add(bytes);
+        counts.bytes = counts.bytes.saturating_add(bytes);
         let prefix = match row_prefix(key) {
             Ok(prefix) => prefix,
             Err(error) => return self.damage(offset, format!("key {}: {error}", pretty::key(key))),
         };
-        if !first || (self.counts.last_prefix == prefix && self.counts.rows + self.counts.index_entries > 0) {
+        if !first || (counts.last_prefix == prefix && counts.rows + counts.index_entries > 0) {
             return;
         }
-        self.counts.last_prefix.clear();
-        self.counts.last_prefix.extend_from_slice(prefix);
+        counts.last_prefix.clear();
+        counts.last_prefix.extend_from_slice(prefix);
         let Ok((_, rest)) = key::split_tenant(key) else { return };
         let Ok(ids) = key::get_index_prefix(&mut KeyReader::new(rest)) else { return };
-        if self.primaries.contains(&ids)
-            || (ids.1 == 1 && !self.primaries.iter().any(|(table, _)| *table == ids.0))
-        {
-            self.counts.rows += 1;
-        } else {
-            self.counts.index_entries += 1;
-        }
+        let primaries = self.task.primaries;
+        let is_primary =
+            primaries.contains(&ids) || (ids.1 == 1 && !primaries.iter().any(|(table, _)| *table == ids.0));
+        *(if is_primary { &mut counts.rows } else { &mut counts.index_entries }) += 1;
     }
 
     /// Versions of 1.x and 2.x count rows of system tables apart; later ones count every version's bytes.
     fn compare_counts(&mut self) {
-        let Some(stored) = self.file.entry_counts else { return };
-        let rows = stored.rows() + stored.system_records();
-        let differ = |name: &str, stored: i64, seen: i64| {
-            (stored != seen).then(|| format!("{name}: the manifest says {stored}, the file has {seen}"))
-        };
-        let found = [
-            differ("bytes", stored.data_size(), self.counts.bytes),
-            differ("rows", rows, self.counts.rows),
-            differ("index entries", stored.index_entries(), self.counts.index_entries),
-        ];
-        for what in found.into_iter().flatten() {
+        let mut found = Vec::new();
+        for (file, counts) in self.task.entries.iter().zip(&self.counts) {
+            let Some(stored) = file.entry_counts else { continue };
+            let rows = stored.rows() + stored.system_records();
+            for (name, stored, seen) in [
+                ("bytes", stored.data_size(), counts.bytes),
+                ("rows", rows, counts.rows),
+                ("index entries", stored.index_entries(), counts.index_entries),
+            ] {
+                if stored != seen {
+                    found.push(format!("{name}: the manifest says {stored}, the file has {seen}"));
+                }
+            }
+        }
+        for what in found {
             self.report.damage(Damage { file: self.place.to_owned(), offset: None, what });
         }
     }

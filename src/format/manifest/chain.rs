@@ -101,8 +101,8 @@ pub fn incrementals(names: &[String], full: &str) -> Result<Vec<String>, Error> 
             .filter_map(|name| {
                 let inner = name.strip_prefix(&prefix)?;
                 let (layer, file) = inner.rsplit_once('/')?;
-                let manifest = matches!(file, names::MANIFEST | names::OLD_MANIFEST);
-                (manifest && names::is_incremental_folder(layer)).then(|| format!("{prefix}{layer}"))
+                (names::is_manifest(file) && names::is_incremental_folder(layer))
+                    .then(|| format!("{prefix}{layer}"))
             })
             .collect();
         found.sort();
@@ -125,7 +125,7 @@ pub fn fulls(names: &[String]) -> Vec<String> {
         .filter_map(|name| {
             let (folder, file) = name.rsplit_once('/')?;
             let three = folder.split('/').count() == 3 && !folder.starts_with("incrementals/");
-            (three && file == names::MANIFEST).then(|| folder.to_owned())
+            (three && matches!(file, names::MANIFEST | names::METADATA)).then(|| folder.to_owned())
         })
         .collect();
     found.sort();
@@ -139,7 +139,7 @@ pub fn layers(names: &[String]) -> Vec<String> {
         .iter()
         .filter_map(|name| {
             let (folder, file) = name.rsplit_once('/').unwrap_or(("", name));
-            matches!(file, names::MANIFEST | names::OLD_MANIFEST).then(|| folder.to_owned())
+            names::is_manifest(file).then(|| folder.to_owned())
         })
         .collect();
     found.sort();

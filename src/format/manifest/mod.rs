@@ -11,9 +11,11 @@
 #![cfg_attr(test, allow(clippy::indexing_slicing, clippy::unwrap_used, clippy::expect_used))]
 
 pub mod chain;
+pub mod elide;
 pub mod envelope;
 pub mod names;
 pub mod proto;
+pub mod slim;
 pub mod wire;
 
 use prost::Message;
@@ -49,6 +51,14 @@ pub enum Error {
     /// Needs a key.
     #[error("file appears encrypted -- try specifying one of \"encryption_passphrase\" or \"kms\"")]
     Encrypted,
+    /// A table with a part of the manifest is damaged or not understood.
+    #[error("table {table} of the manifest: {what}")]
+    Slim {
+        /// Name of the table.
+        table: &'static str,
+        /// What is wrong.
+        what: String,
+    },
     /// A field says that the files mean something that this program does not know.
     #[error("manifest field {field} is not supported: {what}")]
     Unsupported {
@@ -168,7 +178,8 @@ impl Manifest {
         self.start().is_zero()
     }
 
-    /// An error for fields that would change the meaning of the data files in a way not known here.
+    /// An error for fields that would change the meaning of the data files in a way not known here. A slim
+    /// manifest must be filled before, see [`slim::fill`].
     pub fn require_readable(&self) -> Result<(), Error> {
         if self.proto.has_external_manifest_ssts {
             return Err(Error::Unsupported {
@@ -176,11 +187,10 @@ impl Manifest {
                 what: "files and descriptors stand in separate SSTs".into(),
             });
         }
-        if self.proto.elided_prefix != 0 {
-            return Err(Error::Unsupported {
-                field: "elided_prefix",
-                what: format!("{} (keys are stored shortened)", self.proto.elided_prefix),
-            });
+        if self.proto.elided_prefix != elide::NONE {
+            for span in self.proto.files.iter().filter_map(|file| file.span.as_ref()) {
+                elide::prefix(self.proto.elided_prefix, span)?;
+            }
         }
         if !(FILTER_LATEST..=FILTER_ALL).contains(&self.proto.mvcc_filter) {
             return Err(Error::Unsupported {

@@ -10,12 +10,18 @@
 
 use chrono::{DateTime, Datelike, Timelike, Utc};
 
+use super::slim;
+
 /// Control file of a complete backup since 20.2.
 pub const MANIFEST: &str = "BACKUP_MANIFEST";
 /// Control file of a complete backup up to 20.1.
 pub const OLD_MANIFEST: &str = "BACKUP";
 /// Slim control file of 23.1 and later, beside [`MANIFEST`].
 pub const METADATA: &str = "BACKUP_METADATA";
+/// Metadata of 22.1 and later, where that is switched on; nothing needs it.
+pub const METADATA_SST: &str = "metadata.sst";
+/// As [`METADATA_SST`], for files.
+pub const FILE_INFO_SST: &str = "fileinfo.sst";
 /// Added to the name of a control file for its checksum.
 pub const CHECKSUM_SUFFIX: &str = "-CHECKSUM";
 /// How checkpoint files begin.
@@ -158,6 +164,11 @@ pub fn unique_int(wall_nanos: i64, node: u32) -> i64 {
     ((wall_nanos.saturating_sub(UNIQUE_EPOCH_NANOS) / 10_000) << 15) ^ i64::from(node & 0x7fff)
 }
 
+/// Whether a file of this name makes its folder a finished layer.
+pub fn is_manifest(file: &str) -> bool {
+    matches!(file, MANIFEST | OLD_MANIFEST | METADATA)
+}
+
 /// What a file in a layer's folder is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum FileKind {
@@ -177,8 +188,8 @@ pub enum FileKind {
 pub fn file_kind(name: &str) -> FileKind {
     let base = name.rsplit('/').next().unwrap_or(name);
     match name {
-        MANIFEST | OLD_MANIFEST => return FileKind::Manifest,
-        "metadata.sst" | "fileinfo.sst" | "filelist.sst" => return FileKind::Control,
+        MANIFEST | OLD_MANIFEST | METADATA => return FileKind::Manifest,
+        METADATA_SST | FILE_INFO_SST | slim::FILE_LIST | slim::DESCRIPTOR_LIST => return FileKind::Control,
         _ => {}
     }
     if base.starts_with(CHECKPOINT) || base.starts_with(LOCK) {
@@ -246,6 +257,10 @@ mod tests {
         for (name, kind) in [
             ("BACKUP_MANIFEST", FileKind::Manifest),
             ("BACKUP", FileKind::Manifest),
+            ("BACKUP_METADATA", FileKind::Manifest),
+            ("BACKUP_METADATA-CHECKSUM", FileKind::Control),
+            ("filelist.sst", FileKind::Control),
+            ("descriptorslist.sst", FileKind::Control),
             ("BACKUP_MANIFEST-CHECKSUM", FileKind::Control),
             ("BACKUP-STATISTICS", FileKind::Control),
             ("BACKUP-CHECKPOINT-12-CHECKSUM", FileKind::Residue),
