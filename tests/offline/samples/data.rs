@@ -4,19 +4,22 @@ use std::sync::Arc;
 
 use userfilefs::engine::store::Store;
 use userfilefs::format::descriptor::build::{self, ColumnSpec, IndexSpec, TableSpec};
-use userfilefs::format::descriptor::{Descriptor, proto::ForeignKey};
+use userfilefs::format::descriptor::{Descriptor, TableDescriptor, proto::ForeignKey};
 use userfilefs::format::kv::layout::Direction::{self, Asc, Desc};
 use userfilefs::format::kv::mvcc::Timestamp;
-use userfilefs::format::kv::types::{ColumnType, EnumMember, EnumType, IntervalField, OidKind, StringKind};
+use userfilefs::format::kv::types::{
+    ColumnType, EnumMember, EnumType, GeoShape, IntervalField, OidKind, StringKind,
+};
 
-use super::model::{Row, Table, set_sequence};
+use super::model::{Partial, Row, Table, set_sequence};
+use super::more;
 
 pub const DATABASE: u32 = 110;
 pub const EXTRA: u32 = 111;
 const KIND: u32 = 112;
 const KIND_ARRAY: u32 = 113;
 pub const SEQUENCE: u32 = 114;
-const PUBLIC: u32 = 29;
+pub const PUBLIC: u32 = 29;
 
 pub fn col(name: &str, ty: ColumnType) -> ColumnSpec {
     ColumnSpec {
@@ -30,15 +33,15 @@ pub fn col(name: &str, ty: ColumnType) -> ColumnSpec {
     }
 }
 
-fn key_col(name: &str, ty: ColumnType) -> ColumnSpec {
+pub fn key_col(name: &str, ty: ColumnType) -> ColumnSpec {
     ColumnSpec { nullable: false, ..col(name, ty) }
 }
 
-fn names(columns: &[(&str, Direction)]) -> Vec<(String, Direction)> {
+pub fn names(columns: &[(&str, Direction)]) -> Vec<(String, Direction)> {
     columns.iter().map(|(name, direction)| ((*name).to_owned(), *direction)).collect()
 }
 
-fn index(name: &str, columns: &[(&str, Direction)]) -> IndexSpec {
+pub fn index(name: &str, columns: &[(&str, Direction)]) -> IndexSpec {
     IndexSpec { name: name.into(), columns: names(columns), ..IndexSpec::default() }
 }
 
@@ -82,6 +85,7 @@ fn every_type() -> Vec<(&'static str, ColumnType, [&'static str; 3])> {
         ("c_str", ColumnType::TEXT, ["hello", "", "quote ' \" \\ tab\t日本"]),
         ("c_str5", string(StringKind::Text, 5), ["abcde", "", "ÄÖÜßx"]),
         ("c_char", string(StringKind::Char, 3), ["abc", "", "日本語"]),
+        ("c_qchar", string(StringKind::QuotedChar, 0), ["q", "", "Z"]),
         ("c_varchar", string(StringKind::Varchar, 20), ["varchar", "", "x"]),
         ("c_name", string(StringKind::Name, 0), ["n", "", "Mixed"]),
         ("c_bytes", ColumnType::Bytes, ["0001ff", "", "5c780a22"]),
@@ -97,6 +101,20 @@ fn every_type() -> Vec<(&'static str, ColumnType, [&'static str; 3])> {
             "c_ts",
             ColumnType::Timestamp { precision: None },
             ["2020-02-29 12:34:56.789012", "0001-01-01 00:00:00", "9999-12-31 23:59:59.999999"],
+        ),
+        (
+            "c_ts0",
+            ColumnType::Timestamp { precision: p(0) },
+            ["2020-02-29 12:34:56", "1969-12-31 23:59:59", "0001-01-01 00:00:00"],
+        ),
+        (
+            "c_tstz",
+            ColumnType::TimestampTz { precision: None },
+            [
+                "2020-02-29 12:34:56.789012+00:00",
+                "1969-12-31 23:59:59.999999+00:00",
+                "1970-01-01 00:00:00+00:00",
+            ],
         ),
         (
             "c_tstz3",
@@ -139,6 +157,11 @@ fn every_type() -> Vec<(&'static str, ColumnType, [&'static str; 3])> {
         ("c_bit", ColumnType::Bit { varying: false, width: 4 }, ["1010", "0000", "1111"]),
         ("c_varbit", ColumnType::Bit { varying: true, width: 0 }, ["110", "", "1"]),
         ("c_oid", ColumnType::Oid(OidKind::Oid), ["12345", "0", "4294967295"]),
+        ("c_regclass", ColumnType::Oid(OidKind::Class), ["4294967213", "0", "2205"]),
+        ("c_regtype", ColumnType::Oid(OidKind::Type), ["20", "0", "4294967295"]),
+        ("c_regproc", ColumnType::Oid(OidKind::Proc), ["20", "0", "4294967295"]),
+        ("c_regprocedure", ColumnType::Oid(OidKind::Procedure), ["20", "0", "4294967295"]),
+        ("c_regnamespace", ColumnType::Oid(OidKind::Namespace), ["20", "0", "4294967295"]),
         ("c_enum", kind(), ["mid size", "small", "größt"]),
         (
             "c_coll",
@@ -146,10 +169,68 @@ fn every_type() -> Vec<(&'static str, ColumnType, [&'static str; 3])> {
             ["straße", "", "Ärger"],
         ),
         ("c_box", ColumnType::Box2d, ["BOX(1 2,3 4)", "BOX(-1 -1,0 0)", "BOX(0 0,0 0)"]),
+        (
+            "c_geom",
+            ColumnType::Geometry(GeoShape::default()),
+            [
+                "0101000000000000000000F03F0000000000000040",
+                "01020000000300000000000000000000000000000000000000000000000000F03F000000000000F03F00000000000000400000000000000000",
+                "0103000000010000000400000000000000000000000000000000000000000000000000F03F0000000000000000000000000000F03F000000000000F03F00000000000000000000000000000000",
+            ],
+        ),
+        (
+            "c_geog",
+            ColumnType::Geography(GeoShape::default()),
+            [
+                "0101000020E6100000000000000000F03F0000000000000040",
+                "0101000020E610000000000000000066C000000000008056C0",
+                "0101000020E610000000000000000008400000000000001040",
+            ],
+        ),
+        (
+            "c_point",
+            ColumnType::Geometry(GeoShape { srid: 4326, shape: "POINT".into() }),
+            [
+                "0101000020E610000000000000000008400000000000001040",
+                "0101000020E6100000000000000000F03F0000000000000040",
+                "0101000020E610000000000000000008C00000000000001040",
+            ],
+        ),
         ("a_int", array(ColumnType::INT8), ["{1,NULL,3}", "{}", "{-1,9223372036854775807}"]),
         ("a_str", array(ColumnType::TEXT), ["{a,NULL,\"\",\"c d\"}", "{}", "{日本語,\"a,b\"}"]),
         ("a_dec", array(ColumnType::DECIMAL), ["{1.1,NULL,-2.20}", "{}", "{NaN}"]),
         ("a_bool", array(ColumnType::Bool), ["{t,NULL,f}", "{}", "{f}"]),
+        ("a_float", array(ColumnType::FLOAT8), ["{1.5,NULL,NaN}", "{}", "{+Inf,-Inf,-0.0,1e+300,5e-324}"]),
+        (
+            "a_bytes",
+            array(ColumnType::Bytes),
+            ["{\"\\\\x00\",NULL,\"\\\\x616263\"}", "{}", "{\"\\\\x\",\"\\\\xfffe\"}"],
+        ),
+        (
+            "a_ts",
+            array(ColumnType::Timestamp { precision: None }),
+            ["{\"2020-01-01 01:02:03.000004\",NULL}", "{}", "{\"9999-12-31 23:59:59.999999\"}"],
+        ),
+        (
+            "a_tstz",
+            array(ColumnType::TimestampTz { precision: None }),
+            ["{\"2020-01-01 01:02:03.000004+00:00\",NULL}", "{}", "{\"1969-12-31 23:59:59.5+00:00\"}"],
+        ),
+        (
+            "a_time",
+            array(ColumnType::Time { precision: None }),
+            ["{01:02:03,NULL}", "{}", "{24:00:00,00:00:00.000001}"],
+        ),
+        (
+            "a_interval",
+            array(ColumnType::INTERVAL),
+            ["{\"1 day\",NULL}", "{}", "{\"-1 mons 2 days -00:00:03\",00:00:00}"],
+        ),
+        ("a_inet", array(ColumnType::Inet), ["{10.0.0.1,NULL,::1}", "{}", "{1.2.3.4/8,fe80::1/10}"]),
+        ("a_bit", array(ColumnType::Bit { varying: false, width: 4 }), ["{1010,NULL}", "{}", "{0001,1000}"]),
+        ("a_oid", array(ColumnType::Oid(OidKind::Oid)), ["{1,NULL,99}", "{}", "{0}"]),
+        ("a_varchar", array(string(StringKind::Varchar, 20)), ["{a,NULL}", "{}", "{\"\"}"]),
+        ("a_int2", array(ColumnType::Int { width: 16 }), ["{1,NULL,-3}", "{}", "{32767}"]),
         ("a_date", array(ColumnType::Date), ["{2020-01-01,NULL}", "{}", "{infinity}"]),
         (
             "a_uuid",
@@ -339,7 +420,7 @@ pub fn plain(id: u32, database: u32, name: &str, modified: i64) -> TableSpec {
 }
 
 /// FNV-1, as the server's fnv32().
-fn fnv32(text: &str) -> u32 {
+pub fn fnv32(text: &str) -> u32 {
     text.bytes().fold(2_166_136_261, |hash: u32, byte| hash.wrapping_mul(16_777_619) ^ u32::from(byte))
 }
 
@@ -368,8 +449,13 @@ pub fn everything(store: &mut Store, at: Timestamp, big_rows: usize) -> (Vec<Des
         orders(modified),
         plain(119, DATABASE, "big", modified),
     ];
-    let built: Vec<_> = specs.iter().map(|spec| build::table(spec, &user_types).unwrap()).collect();
-    descriptors.extend(built.iter().cloned().map(|table| Descriptor::Table(Box::new(table))));
+    // The only partial index of these is the third of customers: rows where vip.
+    let vip: Partial = |_: usize, row: &Row| row[4].as_deref() == Some("true");
+    let mut built: Vec<(TableDescriptor, Partial)> =
+        specs.iter().map(|spec| (build::table(spec, &user_types).unwrap(), vip)).collect();
+    built.extend(more::tables(modified));
+    descriptors.extend(built.iter().map(|(table, _)| Descriptor::Table(Box::new(table.clone()))));
+    descriptors.extend(more::sequences(modified));
     let view = build::view(
         (120, DATABASE, PUBLIC),
         "vips",
@@ -379,10 +465,11 @@ pub fn everything(store: &mut Store, at: Timestamp, big_rows: usize) -> (Vec<Des
         modified,
     );
     descriptors.push(Descriptor::Table(Box::new(view.unwrap())));
-    // The only partial index is the third of customers: rows where vip.
-    let partial = |_: usize, row: &Row| row[4].as_deref() == Some("true");
-    let mut tables: Vec<Table> = built.iter().map(|table| Table::new(&descriptors, table, partial)).collect();
-    fill(store, at, &mut tables, big_rows);
+    let mut tables: Vec<Table> =
+        built.iter().map(|(table, partial)| Table::new(&descriptors, table, *partial)).collect();
+    let (own, further) = tables.split_at_mut(specs.len());
+    fill(store, at, own, big_rows);
+    more::fill(store, at, further);
     set_sequence(store, SEQUENCE, at, 200);
     (descriptors, tables)
 }

@@ -3,6 +3,7 @@
 
 mod data;
 mod model;
+mod more;
 mod write;
 
 use std::collections::BTreeMap;

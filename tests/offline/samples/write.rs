@@ -14,6 +14,7 @@ use userfilefs::format::manifest::{Span, Timestamp, names};
 
 use super::data::{DATABASE, SEQUENCE, everything, plain, row};
 use super::model::Table;
+use super::more;
 
 pub const PASSPHRASE: &str = "correct horse battery staple";
 const SECOND: i64 = 1_000_000_000;
@@ -117,7 +118,7 @@ pub fn all(big_rows: usize, file_len: u64) -> Vec<Sample> {
     let mut store = Store::default();
     let (descriptors, tables) = everything(&mut store, mv(10), big_rows);
     let mut spans: Vec<Span> = tables.iter().flat_map(Table::spans).collect();
-    spans.push(index_span(SEQUENCE, 1));
+    spans.extend(more::SEQUENCES.into_iter().chain([SEQUENCE]).map(|id| index_span(id, 1)));
     spans.sort();
     let base = LayerSpec { end: t(20), file_len, ..spec(&descriptors, spans, &[DATABASE]) };
     let rows = jsonl(&tables);
