@@ -512,6 +512,22 @@ fn fill(store: &mut Store, at: Timestamp, tables: &mut [Table], big_rows: usize)
         ];
         keys.upsert(store, at, row(&cells.iter().map(String::as_str).collect::<Vec<_>>()));
     }
+    // Values whose keys do not hold all of them, and the ends of ranges.
+    for cells in [
+        "1E+100 -Inf x 0000ffff infinity|9999-12-31 00:00:00+00:00|ffffffff-ffff-ffff-ffff-ffffffffffff|1 year|ffff::/16 true 00:00:00 111 small -2",
+        "1.500 -0 trail 61 1970-01-01|1970-01-01 00:00:00+00:00|ffffffff-ffff-ffff-ffff-fffffffffffe|00:00:00|127.0.0.1 true 12:00:00 101 größt NULL",
+        "NaN NaN _ _ -infinity|0001-01-01 00:00:00+00:00|00000000-0000-0000-0000-000000000000|-1 years|::/0 false 24:00:00 000 small -1",
+        "0.00 0 _ 00 1969-12-31|1969-12-31 23:59:59.999999+00:00|00000000-0000-0000-0000-000000000001|1 mon|0.0.0.0/0 false 00:00:00.000001 010 small -3",
+    ] {
+        let cells: Vec<&str> = cells
+            .split('|')
+            .enumerate()
+            // Texts with blanks stand alone.
+            .flat_map(|(at, part)| if matches!(at, 1..=3) { vec![part] } else { part.split(' ').collect() })
+            .map(|cell| if cell == "_" { "" } else { cell })
+            .collect();
+        keys.upsert(store, at, row(&cells));
+    }
     for n in 1..=200i64 {
         let (id, next, email) = (n.to_string(), (n + 1).to_string(), format!("user{n}@example.com"));
         let first = if n % 11 == 0 {

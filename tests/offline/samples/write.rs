@@ -18,8 +18,8 @@ use super::more;
 
 pub const PASSPHRASE: &str = "correct horse battery staple";
 const SECOND: i64 = 1_000_000_000;
-/// 2026-03-01T00:00:00Z.
-const BASE: i64 = 1_772_323_200 * SECOND;
+/// 2021-03-01T00:00:00Z: in the past of any server, which would not show rows of its future.
+const BASE: i64 = 1_614_556_800 * SECOND;
 const CLUSTER_ID: [u8; 16] = *b"userfilefs-clstr";
 
 /// What must be there after a restore.
@@ -27,8 +27,10 @@ pub struct Expected {
     pub name: String,
     /// AS OF SYSTEM TIME of the statement.
     pub as_of: Option<String>,
-    /// The statement; `{uri}`, `{uri2}` are the places of the sample.
+    /// The statement, in a form that 21.1 and later take; `{uri}`, `{uri2}` are the places of the sample.
     pub statement: String,
+    /// The same by the collection's LATEST, which 22.1 and later take.
+    pub by_latest: Option<String>,
     /// `db.schema.table` to jsonl.
     pub tables: BTreeMap<String, String>,
     /// Tables that must not be there.
@@ -64,8 +66,14 @@ impl Sample {
         }
         for expected in &self.expected {
             let place = |suffix: &str| format!("nodelocal://1/{}/backup{suffix}", self.name);
-            let statement = expected.statement.replace("{uri2}", &place("-2")).replace("{uri}", &place(""));
-            put(&folder.join(&expected.name).join("restore.sql"), format!("{statement};\n").as_bytes())?;
+            let statements = [("restore.sql", Some(&expected.statement))];
+            for (name, statement) in
+                statements.into_iter().chain([("restore-22.1.sql", expected.by_latest.as_ref())])
+            {
+                let Some(statement) = statement else { continue };
+                let statement = statement.replace("{uri2}", &place("-2")).replace("{uri}", &place(""));
+                put(&folder.join(&expected.name).join(name), format!("{statement};\n").as_bytes())?;
+            }
             for (table, jsonl) in &expected.tables {
                 put(&folder.join(&expected.name).join(format!("{table}.jsonl")), jsonl.as_bytes())?;
             }
@@ -104,9 +112,17 @@ fn spec(descriptors: &[Descriptor], spans: Vec<Span>, databases: &[u32]) -> Laye
         cluster_id: CLUSTER_ID.to_vec(),
         id: uuid::Uuid::new_v4().as_bytes().to_vec(),
         file_len: 64 << 20,
-        cluster_version: Some((22, 1)),
+        cluster_version: Some(cluster_version()),
         ..LayerSpec::default()
     }
+}
+
+/// What the manifests say that they were written by: 22.1, or `USERFILEFS_SAMPLES_VERSION`. A server refuses
+/// what is newer than itself; 23.1 and later also what is older than 22.2.
+fn cluster_version() -> (i32, i32) {
+    let Ok(text) = std::env::var("USERFILEFS_SAMPLES_VERSION") else { return (22, 1) };
+    let parsed = text.split_once('.').and_then(|(a, b)| Some((a.parse().ok()?, b.parse().ok()?)));
+    parsed.unwrap_or_else(|| panic!("{text} is not a version such as 22.2"))
 }
 
 fn writer(sink: &mut MemorySink, at: i64) -> LayerWriter<'_> {
@@ -138,6 +154,7 @@ fn restored(name: &str, statement: &str, tables: &BTreeMap<String, String>) -> E
         name: name.into(),
         as_of: None,
         statement: statement.into(),
+        by_latest: None,
         tables: tables.clone(),
         absent: Vec::new(),
     }
@@ -184,16 +201,15 @@ fn collections(store: &Store, base: &LayerSpec, rows: &BTreeMap<String, String>)
             let pointer = if new { names::latest_name(base.end.wall_time) } else { names::LATEST.to_owned() };
             sink.put(&pointer, latest.as_bytes()).unwrap();
             let by_folder = format!("RESTORE DATABASE samples FROM '{folder}' IN '{{uri}}'");
-            let mut expected = vec![restored("restored-by-folder", &by_folder, rows)];
-            let by_latest = "RESTORE DATABASE samples FROM LATEST IN '{uri}'";
-            expected.push(restored("restored-latest-22.1", by_latest, rows));
+            let mut restored = restored("restored", &by_folder, rows);
+            restored.by_latest = Some("RESTORE DATABASE samples FROM LATEST IN '{uri}'".into());
             Sample {
                 name: name.into(),
                 files: sink.0,
                 stores: Vec::new(),
                 encrypted: false,
                 from: Some("LATEST".into()),
-                expected,
+                expected: vec![restored],
             }
         })
         .collect()
@@ -245,20 +261,20 @@ fn chain(name: &str, new_place: bool, history: bool) -> Sample {
         dropped.upsert(&mut store, mv(11), row(&[&n.to_string(), "soon gone"]));
     }
     kept.delete(&mut store, mv(12), |row| row[0].as_deref().is_some_and(|k| k.ends_with('7')));
+    let full = if history { String::new() } else { names::full_folder(t(20).wall_time) };
+    let from = chain_places(&full, new_place);
     let mut expected = Vec::new();
     let mut expect = |name: &str, seconds: Option<i64>, tables: &[&Table], absent: &[&str]| {
-        let from = if new_place || !history { "FROM LATEST IN '{uri}'" } else { "FROM '{uri}'" };
-        let mut statement = format!("RESTORE DATABASE chain {from}");
         let as_of = seconds.map(|at| t(at).wall_time.to_string());
-        if let Some(at) = &as_of {
-            statement += &format!(" AS OF SYSTEM TIME '{at}'");
-        }
+        let when = as_of.as_ref().map_or(String::new(), |at| format!(" AS OF SYSTEM TIME '{at}'"));
+        let statement = |from: &str| format!("RESTORE DATABASE chain FROM {from}{when}");
         expected.push(Expected {
             name: name.into(),
-            as_of,
-            statement,
+            by_latest: (!history).then(|| statement("LATEST IN '{uri}'")),
+            statement: statement(&from),
             tables: jsonl(tables.iter().copied()),
             absent: absent.iter().map(|table| format!("chain.public.{table}")).collect(),
+            as_of,
         });
     };
     expect("as-of-first", Some(20), &[&kept, &dropped], &["added"]);
@@ -277,9 +293,12 @@ fn chain(name: &str, new_place: bool, history: bool) -> Sample {
     kept.upsert(&mut store, mv(35), row(&["7", "again"]));
     kept.upsert(&mut store, mv(35), row(&["100000", "last"]));
     added.delete(&mut store, mv(36), |row| row[0].as_deref() == Some("0"));
+    if history {
+        expect("as-of-before-drop", Some(37), &[&kept, &dropped, &added], &[]);
+        expect("as-of-after-drop", Some(39), &[&kept, &added], &["dropped"]);
+    }
     expect("newest", None, &[&kept, &added], &["dropped"]);
 
-    let full = if history { String::new() } else { names::full_folder(t(20).wall_time) };
     let layers =
         chain_layers(&full, new_place, history, [&first, &second, &third], [&kept, &dropped, &added]);
     let mut sink = MemorySink::default();
@@ -300,6 +319,30 @@ fn chain(name: &str, new_place: bool, history: bool) -> Sample {
     }
 }
 
+/// Folder of the incremental layer that ends then.
+fn inc_folder(full: &str, new_place: bool, seconds: i64) -> String {
+    let own = names::incremental_folder(t(seconds).wall_time);
+    match (full.is_empty(), new_place) {
+        (true, _) => own,
+        (false, true) => format!("{}/{full}/{own}", names::INCREMENTALS),
+        (false, false) => format!("{full}/{own}"),
+    }
+}
+
+/// How a statement that 21.1 takes names the three layers.
+fn chain_places(full: &str, new_place: bool) -> String {
+    match (full.is_empty(), new_place) {
+        // It finds the layers below the full one.
+        (true, _) => "'{uri}'".into(),
+        (false, false) => format!("'{full}' IN '{{uri}}'"),
+        (false, true) => {
+            let place = |folder: &str| format!("'{{uri}}/{folder}'");
+            let incs = [30, 40].map(|seconds| place(&inc_folder(full, new_place, seconds)));
+            format!("{}, {}", place(full), incs.join(", "))
+        }
+    }
+}
+
 /// The three layers of a chain: descriptors of each, and the tables.
 fn chain_layers(
     full: &str,
@@ -309,43 +352,39 @@ fn chain_layers(
     [kept, dropped, added]: [&Table; 3],
 ) -> [LayerSpec; 3] {
     let spans = |tables: &[&Table]| tables.iter().flat_map(|table| table.spans()).collect::<Vec<Span>>();
-    let inc = |seconds: i64| {
-        let own = names::incremental_folder(t(seconds).wall_time);
-        match (full.is_empty(), new_place) {
-            (true, _) => own,
-            (false, true) => format!("{}/{full}/{own}", names::INCREMENTALS),
-            (false, false) => format!("{full}/{own}"),
-        }
+    // A layer's history begins with what there was at its start.
+    let changes = |start: i64, before: &[Descriptor], later: Vec<(Timestamp, u32, Option<Vec<u8>>)>| {
+        let at_start = before.iter().map(|descriptor| (t(start), descriptor.id(), Some(descriptor.encode())));
+        if history { at_start.chain(later).collect() } else { Vec::new() }
     };
-    let changed = |at: i64, descriptor: &Descriptor| (t(at), descriptor.id(), Some(descriptor.encode()));
-    let changes = |list: Vec<(Timestamp, u32, Option<Vec<u8>>)>| if history { list } else { Vec::new() };
+    let layer = |start: i64, end: i64, descriptors: &[Descriptor], tables: &[&Table]| LayerSpec {
+        start: if start == 0 { Timestamp::default() } else { t(start) },
+        end: t(end),
+        history,
+        // In a full backup: how far back the versions go.
+        revision_start: t(if start == 0 { 5 } else { start }),
+        data_folder: new_place,
+        ..spec(descriptors, spans(tables), &[121])
+    };
+    let added_at = vec![(t(25), second[3].id(), Some(second[3].encode()))];
+    // What was there during a part of the time is in a history.
+    let last: &[&Table] = if history { &[kept, dropped, added] } else { &[kept, added] };
     [
         LayerSpec {
             folder: full.to_owned(),
-            end: t(20),
-            history,
-            revision_start: t(5),
-            descriptor_changes: changes(first.iter().map(|descriptor| changed(6, descriptor)).collect()),
-            ..spec(first, spans(&[kept, dropped]), &[121])
+            descriptor_changes: changes(6, first, Vec::new()),
+            ..layer(0, 20, first, &[kept, dropped])
         },
         LayerSpec {
-            folder: inc(30),
-            start: t(20),
-            end: t(30),
-            history,
-            revision_start: t(20),
+            folder: inc_folder(full, new_place, 30),
             introduced_spans: spans(&[added]),
-            descriptor_changes: changes(vec![changed(25, &second[3])]),
-            ..spec(second, spans(&[kept, dropped, added]), &[121])
+            descriptor_changes: changes(20, first, added_at),
+            ..layer(20, 30, second, &[kept, dropped, added])
         },
         LayerSpec {
-            folder: inc(40),
-            start: t(30),
-            end: t(40),
-            history,
-            revision_start: t(30),
-            descriptor_changes: changes(vec![(t(38), 123, None)]),
-            ..spec(third, spans(&[kept, added]), &[121])
+            folder: inc_folder(full, new_place, 40),
+            descriptor_changes: changes(30, second, vec![(t(38), 123, None)]),
+            ..layer(30, 40, third, last)
         },
     ]
 }
