@@ -77,3 +77,34 @@ fn other_formats() {
     assert!(state.export("bank.public.vip_view", ExportFormat::Csv, &mut out).is_err());
     assert!(state.export("bank.public.nothing", ExportFormat::Csv, &mut out).is_err());
 }
+
+#[test]
+fn spatial_objects_are_made_as_the_server_makes_them() {
+    use userfilefs::format::kv::datum::Datum;
+    use userfilefs::format::kv::error::Error as KvError;
+    use userfilefs::format::kv::geo;
+    let Some(root) = fixtures() else { return };
+    let backup = open(&root.join("backups/extra/backup"));
+    let state = backup.state(None).unwrap();
+    let table = state.catalog.find_table("extra.public.geo_t").unwrap();
+    let layout = Arc::new(state.catalog.layout(table).unwrap());
+    let mut compared = 0;
+    state
+        .rows(table, &layout, &mut |row| {
+            for datum in row {
+                let Datum::Geo(object) = datum else { continue };
+                // Field 1: 1 stands for geography.
+                match geo::from_ewkb(geo::ewkb(object).unwrap(), object[1] == 1) {
+                    Ok(made) => assert_eq!(made, object.as_ref()),
+                    Err(error) => {
+                        assert!(matches!(error, KvError::NotDerivable { .. }), "{error}");
+                        continue;
+                    }
+                }
+                compared += 1;
+            }
+            Ok::<(), userfilefs::engine::Error>(())
+        })
+        .unwrap();
+    assert_eq!(compared, 5);
+}

@@ -142,7 +142,7 @@ fn always(_: usize, _: &Row) -> bool {
 
 /// Tables with what belongs into their partial indexes.
 pub fn tables(modified: i64) -> Vec<(TableDescriptor, Partial)> {
-    let quoted = [("Id", ColumnType::INT8), ("select", ColumnType::TEXT), ("with space\"", ColumnType::TEXT)];
+    let quoted = [("Id", ColumnType::INT8), ("select", ColumnType::TEXT), ("with space", ColumnType::TEXT)];
     let mut quoted = quoted.map(|(name, ty)| col(name, ty)).to_vec();
     quoted[0].nullable = false;
     let plain = |spec: TableSpec| build::table(&spec, &|_| None).unwrap();
@@ -150,7 +150,7 @@ pub fn tables(modified: i64) -> Vec<(TableDescriptor, Partial)> {
     vec![
         (plain(nopk(modified)), always as Partial),
         (sharded_pk(modified), always),
-        (plain(spec(QUOTED, "Quoted \"Name", quoted, "Id", modified)), always),
+        (plain(spec(QUOTED, "Quoted Name", quoted, "Id", modified)), always),
         (plain(spec(EMPTY, "empty_table", empty, "a", modified)), always),
         (owner(modified), always),
         (plain(tree(modified)), tree_partial),
