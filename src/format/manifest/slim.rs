@@ -30,12 +30,11 @@ fn table_error(table: &'static str, error: &sst::Error) -> Error {
     Error::Slim { table, what: error.to_string() }
 }
 
-/// Gives every entry of a table: roachkey, version (`None` without one), value.
-fn each_entry(
-    table: &'static str,
-    bytes: &[u8],
-    each: &mut dyn FnMut(&[u8], Option<Timestamp>, &[u8]) -> Result<(), String>,
-) -> Result<(), Error> {
+/// Takes roachkey, version (`None` without one) and value of an entry.
+type Each<'f> = dyn FnMut(&[u8], Option<Timestamp>, &[u8]) -> Result<(), String> + 'f;
+
+/// Gives every entry of a table.
+fn each_entry(table: &'static str, bytes: &[u8], each: &mut Each<'_>) -> Result<(), Error> {
     let broken = |error: ReadError<std::convert::Infallible>| match error {
         ReadError::Table(error) => table_error(table, &error),
         ReadError::Source(never) => match never {},

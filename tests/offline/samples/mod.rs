@@ -4,6 +4,7 @@
 mod data;
 mod model;
 mod more;
+mod types;
 mod write;
 
 use std::collections::BTreeMap;
