@@ -22,6 +22,8 @@ pub struct Opened {
     pub direct_io: bool,
     /// The cached pages are still those of these contents.
     pub keep_cache: bool,
+    /// Closing it stores nothing (handles that only read).
+    pub no_flush: bool,
 }
 
 /// An open file or directory.
@@ -111,7 +113,7 @@ impl UserfileFs {
             }
             let text = self.control_text(control).ok_or(FsError::IsDir)?.into_bytes();
             let handle = self.handles.add(Handle::new(Open::Text(Arc::new(text)), ino, false));
-            return Ok(Opened { handle, direct_io: true, keep_cache: false });
+            return Ok(Opened { handle, direct_io: true, keep_cache: false, no_flush: true });
         }
         let file = self.file(ino)?;
         if writes(flags) {
@@ -190,7 +192,7 @@ impl UserfileFs {
         handle.syncs = flags & (libc::O_SYNC | libc::O_DSYNC) != 0;
         let handle = self.handles.add(handle);
         let direct_io = flags & libc::O_ACCMODE == libc::O_WRONLY;
-        Opened { handle, direct_io, keep_cache: keep_cache && !direct_io }
+        Opened { handle, direct_io, keep_cache: keep_cache && !direct_io, no_flush: !writes }
     }
 
     /// Opens a file that was made in the same call.

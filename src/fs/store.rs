@@ -161,7 +161,9 @@ impl UserfileFs {
             return self.store_small(file).await;
         }
         if self.store_append(file).await? {
-            return Ok(());
+            // Growing in place stores bytes, size and time only.
+            let attrs = file.st.lock().attr_dirty;
+            return if attrs { self.store_attrs(file).await } else { Ok(()) };
         }
         self.store_large(file).await
     }
@@ -257,7 +259,9 @@ impl UserfileFs {
             Err(e) => return Err(e.into()),
         }
         self.cache.drop_file(base.id);
+        let attrs = file.st.lock().attr_dirty;
         self.published(file, &plan, base.id, Bytes::new());
+        file.st.lock().attr_dirty |= attrs;
         Ok(true)
     }
 

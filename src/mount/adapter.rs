@@ -192,6 +192,9 @@ fn open_flags(opened: fs::Opened) -> FopenFlags {
     if opened.keep_cache {
         flags |= FopenFlags::FOPEN_KEEP_CACHE;
     }
+    if opened.no_flush {
+        flags |= FopenFlags::FOPEN_NOFLUSH;
+    }
     flags
 }
 
