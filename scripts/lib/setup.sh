@@ -6,14 +6,14 @@ say() { printf '%s\n' "$*"; }
 die() { printf 'error: %s\n' "$*" >&2; exit 1; }
 have() { command -v "$1" >/dev/null 2>&1; }
 
-# The word that makes a command run as root: nothing for root, sudo for others.
+# Runs a command as root: plainly for root, with sudo for others.
 as_root() {
     if [ "$(id -u)" = 0 ]; then
         "$@"
     elif have sudo; then
         sudo "$@"
     else
-        die "this needs root: run it as root, or install sudo, or run: $*"
+        die "this needs root, and there is no sudo. As root, run: $*"
     fi
 }
 
@@ -22,23 +22,33 @@ server_binaries() {
         ls /usr/lib/postgresql/*/bin/initdb >/dev/null 2>&1
 }
 
+# The certificates that cargo and curl trust.
+certificates() {
+    [ -s "${SSL_CERT_FILE:-/etc/ssl/certs/ca-certificates.crt}" ] || [ -s /etc/pki/tls/certs/ca-bundle.crt ] ||
+        [ -s /etc/ssl/ca-bundle.pem ]
+}
+
 # setup_packages COMMAND:PACKAGE... installs the package of every command that is missing.
-# "postgres" stands for the server's binaries, which Debian keeps out of PATH.
+# "postgres" stands for the server's binaries, which Debian keeps out of PATH; "certificates" is no command either.
 setup_packages() {
     local missing=() pair command package
     for pair in "$@"; do
         command=${pair%%:*} package=${pair##*:}
         case $command in
             postgres) server_binaries || missing+=("$package") ;;
+            certificates) certificates || missing+=("$package") ;;
             *) PATH=$PATH:/usr/sbin:/sbin have "$command" || missing+=("$package") ;;
         esac
     done
     [ ${#missing[@]} -gt 0 ] || return 0
-    have apt-get || die "please install by hand (this is no Debian or Ubuntu): ${missing[*]}"
+    have apt-get || die "please install these first (this is no Debian or Ubuntu, whose names they have): ${missing[*]}"
+    [ "$(id -u)" = 0 ] || have sudo ||
+        die "packages are missing, and there is no sudo. As root, run: apt-get install ${missing[*]}"
     say "installing packages: ${missing[*]}"
-    as_root env DEBIAN_FRONTEND=noninteractive apt-get update -q >/dev/null || say "apt-get update failed; trying with the lists that are there"
-    as_root env DEBIAN_FRONTEND=noninteractive apt-get install -y -q --no-install-recommends "${missing[@]}" >/dev/null ||
-        die "apt-get could not install: ${missing[*]}"
+    local quiet=(env DEBIAN_FRONTEND=noninteractive DEBCONF_NOWARNINGS=yes apt-get -q)
+    as_root "${quiet[@]}" update >/dev/null || say "apt-get update failed; trying with the lists that are there"
+    as_root "${quiet[@]}" install -y --no-install-recommends "${missing[@]}" >/dev/null ||
+        die "apt-get could not install them. By hand, as root: apt-get install ${missing[*]}"
 }
 
 # True where version $1 is at least $2.
@@ -50,28 +60,36 @@ rust_is_recent() {
 
 # A Rust that can build this, through rustup where the system's is missing or too old.
 setup_rust() {
-    [ -f "$HOME/.cargo/env" ] && . "$HOME/.cargo/env"
-    if ! rust_is_recent; then
-        if have rustup; then
-            say "updating Rust with rustup"
-            rustup toolchain install stable --profile minimal >/dev/null 2>&1 && rustup default stable >/dev/null 2>&1
-        else
-            setup_packages curl:curl
-            say "installing Rust with rustup (into ~/.rustup and ~/.cargo)"
-            local installer
-            installer=$(mktemp)
-            if curl --proto '=https' --tlsv1.2 -sSf https://sh.rustup.rs -o "$installer"; then
-                sh "$installer" -y --profile minimal --no-modify-path >/dev/null 2>&1 || true
-            fi
-            rm -f "$installer"
-            [ -f "$HOME/.cargo/env" ] && . "$HOME/.cargo/env"
-        fi
-    fi
+    [ ! -f "$HOME/.cargo/env" ] || . "$HOME/.cargo/env"
     rust_is_recent && return 0
-    say "error: Rust $RUST_MINIMUM or newer is needed, and rustup could not be reached" >&2
-    say "hint: on a machine with a network, run: curl --proto '=https' --tlsv1.2 -sSf https://sh.rustup.rs | sh" >&2
-    say "hint: offline, copy a stand-alone installer (https://forge.rust-lang.org/infra/other-installation-methods.html)" >&2
-    say "      to this machine, run its install.sh, and then run this script again" >&2
+    local found="there is none" why=""
+    ! have rustc || found="$(command -v rustc) is $(rustc --version 2>/dev/null | cut -d ' ' -f 2)"
+    if have rustup; then
+        say "updating Rust with rustup"
+        why=$({ rustup toolchain install stable --profile minimal && rustup default stable; } 2>&1 >/dev/null) || true
+    else
+        setup_packages curl:curl certificates:ca-certificates
+        say "installing Rust with rustup (into ~/.rustup and ~/.cargo)"
+        local installer
+        installer=$(mktemp)
+        if why=$(curl --proto '=https' --tlsv1.2 -sSf https://sh.rustup.rs -o "$installer" 2>&1); then
+            why=$(sh "$installer" -y --profile minimal --no-modify-path 2>&1 >/dev/null) || true
+        fi
+        rm -f "$installer"
+        [ ! -f "$HOME/.cargo/env" ] || . "$HOME/.cargo/env"
+    fi
+    hash -r
+    rust_is_recent && return 0
+    {
+        say "error: Rust $RUST_MINIMUM or newer is needed ($found), and rustup could not bring it:"
+        printf '%s\n' "${why:-no message}" | tail -n 2 | sed 's/^/    /'
+        say "hint: with a network, install it and run this script again:"
+        say "    curl --proto '=https' --tlsv1.2 -sSf https://sh.rustup.rs | sh"
+        say "hint: without one, download on another machine the stand-alone installer of Rust for $(uname -m) Linux from"
+        say "    https://forge.rust-lang.org/infra/other-installation-methods.html"
+        say "    copy it here, unpack it, run its install.sh as root, and run this script again. The crates come from"
+        say "    crates.io: where that is out of reach too, copy ~/.cargo/registry of a machine that has built this."
+    } >&2
     exit 1
 }
 
@@ -84,8 +102,13 @@ setup_rust_component() {
 
 # A kernel that can mount; and for people who are not root, the right to share their mounts.
 setup_fuse() {
-    [ -e /dev/fuse ] || as_root modprobe fuse 2>/dev/null || true
-    [ -e /dev/fuse ] || die "/dev/fuse is not there: this kernel (or container) cannot mount FUSE filesystems"
+    if [ ! -e /dev/fuse ] && { [ "$(id -u)" = 0 ] || have sudo; }; then
+        as_root modprobe fuse 2>/dev/null || true
+    fi
+    [ -e /dev/fuse ] ||
+        die "/dev/fuse is not there: run modprobe fuse as root, or give the container --device /dev/fuse --cap-add SYS_ADMIN"
+    [ -r /dev/fuse ] && [ -w /dev/fuse ] ||
+        die "/dev/fuse is closed to $(id -un). As root, run: chmod 666 /dev/fuse"
     if [ "$1" = share ] && [ "$(id -u)" != 0 ] && ! grep -q '^user_allow_other' /etc/fuse.conf 2>/dev/null; then
         say "allowing users to share their mounts (user_allow_other in /etc/fuse.conf)"
         printf 'user_allow_other\n' | as_root tee -a /etc/fuse.conf >/dev/null

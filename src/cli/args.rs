@@ -3,19 +3,29 @@
 use super::Exit;
 use clap::{ArgAction, CommandFactory, Parser, Subcommand};
 
+const HELP: &str = "\
+Without a URL, connection flag or variable, a private PostgreSQL of this user is started and used.
+'userfilefs COMMAND --help' explains each command with examples.
+
+Examples:
+  userfilefs mount ~/userfiles                            userfile storage as a directory
+  cp -r cluster-backup ~/userfiles/                       stored when cp ends
+  userfilefs list -l                                      the same, without a mount
+  userfilefs get cluster-backup restored/
+  userfilefs umount ~/userfiles
+  userfilefs list --url 'postgresql://bob@db:26257/defaultdb?sslmode=verify-full'";
+
 /// CockroachDB userfile storage as a directory.
 #[derive(Parser, Debug)]
 #[command(name = "userfilefs", version, about, propagate_version = true, max_term_width = 100)]
-#[command(
-    after_help = "Without a URL, connection flag or variable, a private PostgreSQL of this user is started and used."
-)]
+#[command(after_help = HELP)]
 pub struct Cli {
     /// Say more on stderr; twice for debugging, three times for everything
-    #[arg(short = 'v', long, global = true, action = ArgAction::Count)]
+    #[arg(short = 'v', long, global = true, action = ArgAction::Count, display_order = 900)]
     pub verbose: u8,
 
     /// Say nothing on stderr but warnings and errors
-    #[arg(short = 'q', long, global = true)]
+    #[arg(short = 'q', long, global = true, display_order = 901)]
     pub quiet: bool,
 
     /// What to do

@@ -27,7 +27,7 @@ Examples:
   userfilefs export ./bank-backup --table bank.public.accounts > accounts.csv
   userfilefs export userfile:///bank-backup --table accounts --format jsonl --from LATEST
   userfilefs export ./bank-backup --table accounts --as-of '2026-11-20 18:08:50'
-  userfilefs export ./bank-backup --table accounts --format pgcopy | psql -c 'COPY accounts FROM STDIN'";
+  userfilefs export ./bank-backup -t accounts --format pgcopy | psql -c 'COPY accounts FROM STDIN'";
 
 /// Flags of `userfilefs export`.
 #[derive(clap::Args, Debug)]

@@ -138,7 +138,8 @@ pub fn error(e: &anyhow::Error) {
     }
 }
 
-/// The error and its causes in one line; causes that are part of it already are not repeated.
+/// The error and its causes in one line; causes that are part of it already are not repeated, and the system's
+/// numbers of errors are left out.
 pub fn message(e: &anyhow::Error) -> String {
     let mut text = e.to_string();
     for cause in e.chain().skip(1) {
@@ -147,7 +148,18 @@ pub fn message(e: &anyhow::Error) -> String {
             text = format!("{text}: {said}");
         }
     }
-    text
+    without_numbers(&text)
+}
+
+/// The text without each "(os error N)".
+fn without_numbers(text: &str) -> String {
+    let mut parts = text.split(" (os error ");
+    let mut out = parts.next().unwrap_or_default().to_owned();
+    for part in parts {
+        let rest = part.trim_start_matches(|c: char| c.is_ascii_digit());
+        out.push_str(rest.strip_prefix(')').unwrap_or(rest));
+    }
+    out
 }
 
 /// What the user can do: the first hint of the error and its causes.
@@ -191,6 +203,8 @@ mod tests {
         assert_eq!(hint(&e).as_deref(), Some("mend it"));
         let e = failure("bad flag", "leave it out").context("so: bad flag");
         assert_eq!(message(&e), "so: bad flag");
+        let e = anyhow::Error::from(io::Error::from_raw_os_error(2)).context("cannot use /a");
+        assert_eq!(message(&e), "cannot use /a: No such file or directory");
         assert_eq!(hint(&e).as_deref(), Some("leave it out"));
     }
 }

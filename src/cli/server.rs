@@ -7,15 +7,23 @@ use std::time::Duration;
 /// How long `stop` waits for the server to write everything.
 const STOP_WAIT: Duration = Duration::from_secs(120);
 
-/// Where to look for what.
-const VARIABLES: &str = "Variables:\n  \
-    USERFILEFS_SERVER_DIR  where its data are (default: /var/lib/userfilefs for root, else\n                         \
-    $XDG_DATA_HOME/userfilefs or ~/.local/share/userfilefs)\n  \
-    USERFILEFS_PG_BIN      directory of PostgreSQL's initdb and postgres (default: found by itself)";
+const HELP: &str = "\
+Every command that names no server starts it and uses it; it goes on running until it is stopped.
+
+Variables:
+  USERFILEFS_SERVER_DIR  where its data are (default: /var/lib/userfilefs for root, else
+                         $XDG_DATA_HOME/userfilefs or ~/.local/share/userfilefs)
+  USERFILEFS_PG_BIN      directory of PostgreSQL's initdb and postgres (default: found by itself)
+
+Examples:
+  userfilefs server status                                does it run, where are its data, who uses it
+  psql \"$(userfilefs -q server url)\"                      a SQL shell on it
+  userfilefs server stop                                  when it is no longer needed
+  userfilefs server logs -n 20                            why it did not start";
 
 /// Flags of `userfilefs server`.
 #[derive(clap::Args, Debug)]
-#[command(after_help = VARIABLES)]
+#[command(after_help = HELP)]
 pub struct Args {
     #[command(subcommand)]
     what: What,

@@ -6,6 +6,8 @@ use std::process::{Command, Stdio};
 
 /// The oldest release that is used.
 const MAJOR_MIN: u32 = 13;
+/// Names the directory of the programs.
+const VARIABLE: &str = "USERFILEFS_PG_BIN";
 
 /// A directory with `initdb` and `postgres`, and their version.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -17,7 +19,13 @@ pub(super) struct Binaries {
 impl Binaries {
     /// The installation whose major version made the data; without data the newest.
     pub(super) fn find(data_version: Option<&str>) -> Result<Binaries, Error> {
-        choose(installed(), data_version)
+        let found = installed();
+        if let (true, Some(named)) = (found.is_empty(), std::env::var_os(VARIABLE)) {
+            let named = Path::new(&named).display();
+            return Err(Error::new(format!("{VARIABLE} is {named}, where initdb and postgres are not"))
+                .with_hint("name their directory (pg_config --bindir), or unset the variable"));
+        }
+        choose(found, data_version)
     }
 
     pub(super) fn program(&self, name: &str) -> PathBuf {
@@ -51,7 +59,7 @@ fn choose(found: Vec<Binaries>, data_version: Option<&str>) -> Result<Binaries, 
 
 /// All installations: `$USERFILEFS_PG_BIN` alone if set, else PATH, `pg_config --bindir`, the usual places.
 fn installed() -> Vec<Binaries> {
-    if let Some(named) = std::env::var_os("USERFILEFS_PG_BIN") {
+    if let Some(named) = std::env::var_os(VARIABLE) {
         return probe(Path::new(&named)).into_iter().collect();
     }
     let path = std::env::var_os("PATH").unwrap_or_default();

@@ -1,6 +1,6 @@
 //! Opens one connection: hosts in order, TLS by mode, session settings, errors with a remedy.
 
-use super::config::{Host, Settings, SslMode, describe_host};
+use super::config::{Host, RootCert, Settings, SslMode, describe_host};
 use super::conn::Link;
 use super::dialect::Dialect;
 use super::error::io_kind;
@@ -232,7 +232,8 @@ fn explain(e: &tokio_postgres::Error, s: &Settings, host: &Host, port: u16) -> E
         return explain_db(Error::from_db(db), s, &at);
     }
     if let Some(t) = rustls_error(e) {
-        return tls::explain(t, &at);
+        let own_roots = matches!(s.root_cert, Some(RootCert::File(_)));
+        return tls::explain(t, &at, own_roots);
     }
     let shown = e.to_string();
     let cause = e.source().map(ToString::to_string).unwrap_or_default();
@@ -320,6 +321,16 @@ fn reason(e: &tokio_postgres::Error, host: &Host, port: u16, cause: &str) -> (St
             "the server closed the connection".to_owned(),
             "does a PostgreSQL or CockroachDB server listen on this port?".to_owned(),
         ),
+        // An answer that makes no message of the protocol.
+        (Some(kind), _)
+            if matches!(kind, ErrorKind::InvalidInput | ErrorKind::InvalidData)
+                || cause.contains("bytes remaining on stream") =>
+        {
+            (
+                "what answers there is no PostgreSQL or CockroachDB server".to_owned(),
+                "check the port: CockroachDB listens on 26257, PostgreSQL on 5432".to_owned(),
+            )
+        }
         _ if cause.contains("lookup") || cause.contains("resolve") => {
             ("the host name is unknown".to_owned(), "check the spelling of the host".to_owned())
         }

@@ -211,11 +211,11 @@ impl ServerCertVerifier for Verifier {
     }
 }
 
-/// What a failed handshake means for a person.
-pub(super) fn explain(e: &rustls::Error, host: &str) -> Error {
+/// What a failed handshake means for a person. `own_roots`: the authority was named.
+pub(super) fn explain(e: &rustls::Error, host: &str, own_roots: bool) -> Error {
     use rustls::{AlertDescription as A, Error as R};
     match e {
-        R::InvalidCertificate(c) => explain_certificate(c, host),
+        R::InvalidCertificate(c) => explain_certificate(c, host, own_roots),
         R::AlertReceived(A::UnknownCA | A::BadCertificate | A::CertificateUnknown | A::AccessDenied) => {
             tls(format!("{host} does not accept the client certificate ({e})"))
                 .with_hint("the client certificate must be signed by the server's authority for clients")
@@ -230,18 +230,22 @@ pub(super) fn explain(e: &rustls::Error, host: &str) -> Error {
     }
 }
 
-fn explain_certificate(c: &CertificateError, host: &str) -> Error {
+fn explain_certificate(c: &CertificateError, host: &str, own_roots: bool) -> Error {
     use CertificateError as C;
     let said = c.to_string();
     match c {
         C::UnknownIssuer | C::BadSignature => {
-            tls(format!("the certificate of {host} is not signed by the given authority"))
+            let by = if own_roots { "the given authority" } else { "an authority that this machine trusts" };
+            tls(format!("the certificate of {host} is not signed by {by}"))
                 .with_hint("give the authority of this server as sslrootcert, or as ca.crt in --certs-dir")
         }
         C::NotValidForNameContext { presented, .. } => {
             let names = match presented.as_slice() {
                 [] => "it names no host (a common name alone does not count)".to_owned(),
-                some => format!("it is for {}", some.join(", ")),
+                some => {
+                    let plain: Vec<&str> = some.iter().map(|n| plain_name(n)).collect();
+                    format!("it is for {}", plain.join(", "))
+                }
             };
             tls(format!("the certificate of {host} is for another host: {names}"))
                 .with_hint("connect by a name of the certificate, or use sslmode=verify-ca")
@@ -260,5 +264,23 @@ fn explain_certificate(c: &CertificateError, host: &str) -> Error {
         ))
         .with_hint("make the server's certificate with extensions (subjectAltName), or use sslmode=require"),
         _ => tls(format!("the certificate of {host} is not acceptable: {said}")),
+    }
+}
+
+/// `localhost` from `DnsName("localhost")`, as the library prints names.
+fn plain_name(shown: &str) -> &str {
+    let inner = shown.split_once('(').and_then(|(_, rest)| rest.strip_suffix(')'));
+    inner.map_or(shown, |name| name.trim_matches('"'))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::plain_name;
+
+    #[test]
+    fn names_of_certificates() {
+        assert_eq!(plain_name("DnsName(\"db.example.com\")"), "db.example.com");
+        assert_eq!(plain_name("IpAddress(127.0.0.1)"), "127.0.0.1");
+        assert_eq!(plain_name("other"), "other");
     }
 }

@@ -27,12 +27,19 @@ pub enum UserfileWord {
     Unknown(Vec<OsString>),
 }
 
+const USERFILE_EXAMPLES: &str = "\
+Examples:
+  userfilefs userfile upload test.csv /test/file1.csv --certs-dir=certs
+  userfilefs userfile list '*.csv' --url 'postgresql://root@localhost:26257?sslmode=disable'
+  userfilefs userfile get 'userfile://defaultdb.public.userfiles_$user/cluster-backup'
+  userfilefs userfile delete bank-backup --insecure";
+
 /// The same commands behind the word `userfile`, as the cockroach program has them
 ///
 /// `userfilefs userfile upload` is `userfilefs upload`, and so on: lines from CockroachDB's documentation work
 /// when the word cockroach is replaced.
 #[derive(Args, Debug)]
-#[command(verbatim_doc_comment)]
+#[command(after_help = USERFILE_EXAMPLES)]
 pub struct UserfileArgs {
     /// Which command
     #[command(subcommand)]
@@ -216,7 +223,7 @@ gc.ttlseconds have passed, PostgreSQL when it vacuums.";
 
 const DELETE_EXAMPLES: &str = "\
 Examples:
-  userfilefs delete bank-backup                           a file, or a directory with everything in it
+  userfilefs delete bank-backup                           a file, or a directory with all in it
   userfilefs delete --dry-run '2023/*'                    see what that would delete
   userfilefs delete 'star\\*.txt'                          the file named star*.txt
   userfilefs delete --literal 'star*.txt'                 the same
