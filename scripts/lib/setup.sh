@@ -109,6 +109,8 @@ setup_fuse() {
         die "/dev/fuse is not there: run modprobe fuse as root, or give the container --device /dev/fuse --cap-add SYS_ADMIN"
     [ -r /dev/fuse ] && [ -w /dev/fuse ] ||
         die "/dev/fuse is closed to $(id -un). As root, run: chmod 666 /dev/fuse"
+    # Bare images have none; without it fusermount3 mounts for users and does not unmount.
+    [ "$(id -u)" = 0 ] || [ -e /etc/mtab ] || as_root ln -s ../proc/self/mounts /etc/mtab
     if [ "$1" = share ] && [ "$(id -u)" != 0 ] && ! grep -q '^user_allow_other' /etc/fuse.conf 2>/dev/null; then
         say "allowing users to share their mounts (user_allow_other in /etc/fuse.conf)"
         printf 'user_allow_other\n' | as_root tee -a /etc/fuse.conf >/dev/null

@@ -12,6 +12,8 @@ use crate::mount::unmount::{self, TIMEOUT_DEFAULT, Unmount, Unmounted};
 
 /// A drain that takes longer than this is worth a line.
 const SILENCE_MAX: Duration = Duration::from_secs(2);
+/// fusermount3 looks there.
+const MTAB_HINT: &str = "as root, run: ln -s ../proc/self/mounts /etc/mtab";
 /// Lines about a drain come no faster than this.
 const PROGRESS_EVERY: Duration = Duration::from_secs(5);
 
@@ -99,7 +101,8 @@ fn one(mut plan: Unmount) -> anyhow::Result<()> {
             ));
         }
         Err(e) => {
-            let hint = e.hint();
+            let mtab = || e.to_string().contains("/etc/mtab").then_some(MTAB_HINT);
+            let hint = e.hint().or_else(mtab);
             return Err(told(e, hint));
         }
     }

@@ -68,6 +68,43 @@ fn every_command_and_option_is_explained() {
     assert!(missing.is_empty(), "without explanation: {missing:?}");
 }
 
+/// The README's tables are complete.
+#[test]
+fn the_readme_names_every_command_and_option() {
+    fn look(command: &Command, name: &str, readme: &str, missing: &mut Vec<String>) {
+        for arg in command.get_arguments().filter(|a| !a.is_hide_set()) {
+            let Some(long) = arg.get_long() else { continue };
+            if !readme.contains(&format!("--{long}")) && !["help", "version"].contains(&long) {
+                missing.push(format!("{name} --{long}"));
+            }
+        }
+        for sub in command.get_subcommands().filter(|c| !c.is_hide_set() && c.get_name() != "help") {
+            if !readme.contains(sub.get_name()) {
+                missing.push(format!("{name} {}", sub.get_name()));
+            }
+            look(sub, &format!("{name} {}", sub.get_name()), readme, missing);
+        }
+    }
+    let readme = include_str!("../../README.md");
+    let mut missing = Vec::new();
+    look(&tree(), "userfilefs", readme, &mut missing);
+    // The words of -o are a list in the help of mount.
+    let mut root = tree();
+    let mount = root.find_subcommand_mut("mount").expect("mount").render_long_help().to_string();
+    let words =
+        mount.split("Mount options (").nth(1).and_then(|t| t.split("Words that").next()).expect("a list");
+    for line in words.lines().skip(1).filter(|l| l.starts_with("  ") && !l.starts_with("   ")) {
+        let list = line.trim_start().split("  ").next().unwrap_or_default();
+        for word in list.split(", ") {
+            let word = word.trim_end_matches(char::is_uppercase);
+            if !readme.contains(&format!("`{word}")) {
+                missing.push(format!("-o {word}"));
+            }
+        }
+    }
+    assert!(missing.is_empty(), "the README says nothing of: {missing:?}");
+}
+
 #[test]
 fn manual_pages_and_completions() {
     let exe = env!("CARGO_BIN_EXE_userfilefs");
