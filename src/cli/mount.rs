@@ -293,6 +293,17 @@ fn mount(request: &Request) -> Result<Exit, Failure> {
     }
 }
 
+/// What to do about the words of fusermount3.
+fn helper_hint(said: &str) -> Option<&'static str> {
+    let of_another =
+        ["no write access to mountpoint", "chdir to mountpoint"].iter().any(|w| said.contains(w));
+    if of_another {
+        return Some("mount on a directory of your own, or run as root");
+    }
+    let refused = said.contains("mount failed: Operation not permitted");
+    refused.then_some("fusermount3 must be setuid root (chmod u+s); a container needs CAP_SYS_ADMIN to mount")
+}
+
 fn told_point(error: point::PointError) -> anyhow::Error {
     let hint = error.hint();
     told(error, hint)
@@ -491,7 +502,7 @@ impl Plan {
             };
             let started = session::start(&kernel_mount, adapter).map_err(|e| {
                 let hint = match &e {
-                    session::SessionError::Kernel(e) => e.hint(),
+                    session::SessionError::Kernel(e) => e.hint().or_else(|| helper_hint(&e.to_string())),
                     _ => None,
                 };
                 told(e, hint)
@@ -659,5 +670,20 @@ impl Lifecycle for Served {
 
     fn read_only(&self) -> bool {
         self.0.config().read_only
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::helper_hint;
+
+    #[test]
+    fn words_of_fusermount() {
+        let hint =
+            helper_hint("fusermount3: user has no write access to mountpoint /mnt").unwrap_or_default();
+        assert!(hint.contains("directory of your own"));
+        let hint = helper_hint("fusermount3: mount failed: Operation not permitted").unwrap_or_default();
+        assert!(hint.contains("CAP_SYS_ADMIN"));
+        assert_eq!(helper_hint("something else"), None);
     }
 }
