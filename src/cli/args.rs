@@ -3,6 +3,7 @@
 use super::Exit;
 use clap::{ArgAction, CommandFactory, Parser, Subcommand};
 
+const ABOUT: &str = "CockroachDB userfile storage as a directory; reads the backups in it, too";
 const HELP: &str = "\
 Without a URL, connection flag or variable, a private PostgreSQL of this user is started and used.
 'userfilefs COMMAND --help' explains each command with examples.
@@ -17,7 +18,7 @@ Examples:
 
 /// CockroachDB userfile storage as a directory.
 #[derive(Parser, Debug)]
-#[command(name = "userfilefs", version, about, propagate_version = true, max_term_width = 100)]
+#[command(name = "userfilefs", version, about = ABOUT, propagate_version = true, max_term_width = 100)]
 #[command(after_help = HELP)]
 pub struct Cli {
     /// Say more on stderr; twice for debugging, three times for everything
