@@ -82,6 +82,10 @@ pub struct Args {
     #[arg(long)]
     debug_ids: bool,
 
+    /// Add backup_type (full or incremental), as 21.2 and later print
+    #[arg(long)]
+    backup_type: bool,
+
     /// How to print rows [default: table on a terminal, else tsv]
     #[arg(long, value_enum, value_name = "FORMAT")]
     format: Option<RowFormat>,
@@ -96,6 +100,7 @@ pub fn run(args: Args) -> anyhow::Result<Exit> {
         schemas: args.what == What::Schemas,
         privileges: args.privileges,
         debug_ids: args.debug_ids,
+        backup_type: args.backup_type,
     };
     if args.what == What::Backups {
         let table = show::backups(&*place.source).map_err(explain)?;

@@ -25,6 +25,8 @@ pub struct Details {
     pub privileges: bool,
     /// Adds ids.
     pub debug_ids: bool,
+    /// Adds `backup_type`, as 21.2 and later do.
+    pub backup_type: bool,
 }
 
 /// `2026-11-20 18:08:48.071932+00:00:00`: a time as the server's TIMESTAMP columns print.
@@ -82,8 +84,11 @@ pub fn objects(backup: &Backup, details: Details) -> Result<Table, Error> {
     if details.debug_ids {
         columns.push(("object_id", Right));
     }
+    columns.push(("object_type", Left));
+    if details.backup_type {
+        columns.push(("backup_type", Left));
+    }
     columns.extend([
-        ("object_type", Left),
         ("start_time", Left),
         ("end_time", Left),
         ("size_bytes", Right),
@@ -130,7 +135,11 @@ fn layer_objects(layer: &Layer, details: Details, rows: &mut Vec<Vec<Option<Stri
         if details.debug_ids {
             row.push(Some(object.id.to_string()));
         }
-        row.extend([Some(object.kind.to_owned()), timestamp(manifest.start()), timestamp(manifest.end())]);
+        row.push(Some(object.kind.to_owned()));
+        if details.backup_type {
+            row.push(Some(if manifest.is_full() { "full" } else { "incremental" }.to_owned()));
+        }
+        row.extend([timestamp(manifest.start()), timestamp(manifest.end())]);
         let mut create = None;
         if let Descriptor::Table(table) = descriptor {
             let (bytes, count) = sizes.get(&object.id).copied().unwrap_or_default();

@@ -3,6 +3,7 @@
 use super::catalog::Catalog;
 use super::expr;
 use super::names::{ident, ident_list, literal};
+use super::partition::implicit_columns;
 use super::proto::{
     self, CheckConstraint, ColumnDescriptor, ForeignKey, IndexDescriptor, LocalityConfig, TableDescriptor,
     TypeDescriptor,
@@ -67,7 +68,9 @@ impl Catalog {
             ));
         }
         parts.extend(table.outbound_fks.iter().filter_map(|key| self.foreign_key(table, key)));
-        parts.extend(table.indexes.iter().map(|index| self.index(table, index)));
+        for index in &table.indexes {
+            parts.push(self.index(table, index)?);
+        }
         for family in &table.families {
             let columns = ident_list(family.column_names.iter().map(String::as_str));
             parts.push(format!("FAMILY {} ({columns})", ident(family.name())));
@@ -87,6 +90,7 @@ impl Catalog {
         let mut out = format!("CREATE {temporary}TABLE {name} (\n\t{}\n)", parts.join(",\n\t"));
         if let Some(primary) = &table.primary_index {
             out.push_str(&self.interleave(table, primary));
+            out.push_str(&self.partitions(table, primary, 0)?);
         }
         if let Some(locality) = &table.locality_config {
             out.push_str(&show_locality(locality));
@@ -156,7 +160,7 @@ impl Catalog {
     }
 
     /// One index, as it stands inside CREATE TABLE.
-    pub fn index(&self, table: &TableDescriptor, index: &IndexDescriptor) -> String {
+    pub fn index(&self, table: &TableDescriptor, index: &IndexDescriptor) -> Result<String, Error> {
         let unique = if index.unique() { "UNIQUE " } else { "" };
         let inverted = if index.r#type() == proto::INDEX_INVERTED { "INVERTED " } else { "" };
         let mut out = format!(
@@ -172,8 +176,9 @@ impl Catalog {
             ));
         }
         out.push_str(&self.interleave(table, index));
+        out.push_str(&self.partitions(table, index, 1)?);
         out.push_str(&where_clause(index.predicate(), self));
-        out
+        Ok(out)
     }
 
     fn interleave(&self, table: &TableDescriptor, index: &IndexDescriptor) -> String {
@@ -235,13 +240,14 @@ fn action_name(action: i32) -> Option<&'static str> {
     }
 }
 
-/// Key columns with directions; the shard column of a hash-sharded index is not shown.
+/// Key columns with directions; the shard column of a hash-sharded index is not shown, nor are columns that
+/// only the partitions add.
 fn index_columns(index: &IndexDescriptor) -> String {
     let shard = index.sharded.as_ref().filter(|sharded| sharded.is_sharded());
     let last = index.column_names.len().saturating_sub(1);
     let inverted = index.r#type() == proto::INDEX_INVERTED;
     let mut shown = Vec::new();
-    for (at, name) in index.column_names.iter().enumerate() {
+    for (at, name) in index.column_names.iter().enumerate().skip(implicit_columns(index)) {
         if shard.is_some_and(|sharded| sharded.name() == name) {
             continue;
         }

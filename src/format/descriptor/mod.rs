@@ -19,6 +19,7 @@ pub mod create;
 pub mod expr;
 pub mod layout;
 pub mod names;
+mod partition;
 pub mod privileges;
 pub mod proto;
 pub mod types;
