@@ -1,11 +1,14 @@
 //! Reading a whole backup and telling every damage.
 //!
 //! First every file for itself: names, checksums, blocks, order, versions, counters. Then the newest state of
-//! every table: rows decode, and every index has the entries that the rows ask for. Work is shared by
-//! threads; each holds a block of a few files.
+//! every table: rows decode, and every index has the entries that the rows ask for. Files with keys that no
+//! other file has are read once for both, the others once more, merged. Work is shared by threads; each holds
+//! a block of a few files.
 
 mod files;
 mod indexes;
+mod modes;
+mod rows;
 mod work;
 
 use std::collections::BTreeSet;
@@ -18,6 +21,7 @@ use crate::format::manifest::{Manifest, chain, names};
 
 use super::Error;
 use super::open::{Backup, OpenOptions, join};
+use indexes::Tables;
 
 /// Damages that are kept in a report; more are counted.
 pub const DAMAGES_MAX: usize = 1000;
@@ -216,10 +220,16 @@ fn check_chain(
     for layer in &backup.layers {
         files::check_names(layer, report);
     }
-    let before = report.damage_count;
-    files::check_data(&backup, options.threads, progress, report);
     let pairs: Vec<(&str, &Manifest)> =
         backup.layers.iter().map(|layer| (layer.folder.as_str(), &layer.manifest)).collect();
+    let state = chain::verify(&pairs).is_ok().then(|| backup.state(None));
+    let mut prepared = Report::default();
+    let tables = match &state {
+        Some(Ok(state)) => Some(Tables::prepare(state, &mut prepared)),
+        Some(Err(_)) | None => None,
+    };
+    let before = report.damage_count;
+    files::check_data(&backup, tables.as_ref(), options.threads, progress, report);
     if let Err(error) = chain::verify(&pairs) {
         // An incremental layer alone is a whole thing as far as its own files go.
         let alone = backup.layers.len() == 1 && matches!(error, chain::Error::NoFull { .. });
@@ -235,5 +245,15 @@ fn check_chain(
         ));
         return;
     }
-    indexes::check_tables(&backup, options.threads, progress, report);
+    match tables {
+        Some(tables) => {
+            report.absorb(prepared);
+            tables.compare(options.threads, progress, report);
+        }
+        None => {
+            if let Some(Err(error)) = state {
+                report.error(error);
+            }
+        }
+    }
 }

@@ -5,6 +5,7 @@
 //! does not grow with the backup, and segments can be scanned at the same time.
 
 use std::cmp::Ordering;
+use std::collections::BTreeSet;
 
 use crate::format::kv::mvcc;
 use crate::format::kv::row::row_prefix;
@@ -77,7 +78,8 @@ impl<'b> Scan<'b> {
         }
     }
 
-    fn span_of(&self, id: FileId) -> Option<&Span> {
+    /// The span of a file.
+    pub fn span_of(&self, id: FileId) -> Option<&Span> {
         self.layers.get(id.layer)?.manifest.files.get(id.file)?.span.as_ref()
     }
 
@@ -87,17 +89,48 @@ impl<'b> Scan<'b> {
         Ok(chain::verify_span(&manifests, span)?)
     }
 
+    /// All files with a span and something to read.
+    fn files(&self) -> impl Iterator<Item = (FileId, &'b Span)> {
+        let of_layer = |(layer, own): (usize, &'b Layer)| {
+            let files = own.manifest.files.iter().enumerate().filter(|(_, file)| !file.path.is_empty());
+            files.filter_map(move |(file, own)| Some((FileId { layer, file }, own.span.as_ref()?)))
+        };
+        self.layers.iter().enumerate().flat_map(of_layer)
+    }
+
+    /// Files whose span no other file overlaps and no later layer introduces anew: all versions of a key of
+    /// theirs are in that one file.
+    pub fn alone(&self) -> Vec<FileId> {
+        let mut files: Vec<(FileId, &Span)> = self.files().collect();
+        files.sort_by(|a, b| a.1.cmp(b.1));
+        let mut found = Vec::new();
+        let mut reach: &[u8] = &[];
+        for (at, (id, span)) in files.iter().enumerate() {
+            let next = files.get(at + 1).is_some_and(|(_, next)| next.key < span.end_key);
+            let masked =
+                self.masks.get(id.layer).is_some_and(|masks| masks.iter().any(|mask| mask.overlaps(span)));
+            if span.key.as_slice() >= reach && !next && !masked {
+                found.push(*id);
+            }
+            reach = reach.max(&span.end_key);
+        }
+        found
+    }
+
     /// Divides a span. `row_start` moves a key back to the beginning of the row it lies in.
     pub fn segments(&self, span: &Span, row_start: &dyn Fn(&[u8]) -> Vec<u8>) -> Vec<Segment> {
-        let mut files: Vec<(FileId, Span)> = Vec::new();
-        for (l, layer) in self.layers.iter().enumerate() {
-            for (f, file) in layer.manifest.files.iter().enumerate() {
-                let part = file.span.as_ref().and_then(|own| own.intersection(span));
-                if let (Some(part), false) = (part, file.path.is_empty()) {
-                    files.push((FileId { layer: l, file: f }, part));
-                }
-            }
-        }
+        self.segments_without(span, row_start, &BTreeSet::new())
+    }
+
+    /// The same as if some files were not there.
+    pub fn segments_without(
+        &self,
+        span: &Span,
+        row_start: &dyn Fn(&[u8]) -> Vec<u8>,
+        skip: &BTreeSet<FileId>,
+    ) -> Vec<Segment> {
+        let parts = self.files().filter_map(|(id, own)| Some((id, own.intersection(span)?)));
+        let files: Vec<(FileId, Span)> = parts.filter(|(id, _)| !skip.contains(id)).collect();
         let mut cuts: Vec<Vec<u8>> = files.iter().map(|(_, part)| row_start(&part.key)).collect();
         cuts.push(span.key.clone());
         cuts.retain(|cut| span.contains(cut));
@@ -144,7 +177,7 @@ impl<'b> Scan<'b> {
                 }
                 row.start(prefix);
             }
-            row.push(cursor);
+            row.push(&cursor.key, &cursor.value, cursor.id, cursor.offset);
             Ok::<(), E>(())
         })?;
         if !row.is_empty() {
@@ -334,7 +367,7 @@ impl Cursor {
 
 /// The pairs of one row; buffers are reused.
 #[derive(Default)]
-struct RowBuffer {
+pub(super) struct RowBuffer {
     prefix: Vec<u8>,
     pairs: Vec<Pair>,
     len: usize,
@@ -345,30 +378,35 @@ impl RowBuffer {
         self.len == 0
     }
 
-    fn continues(&self, prefix: &[u8]) -> bool {
+    pub(super) fn continues(&self, prefix: &[u8]) -> bool {
         self.len > 0 && self.prefix == prefix
     }
 
-    fn start(&mut self, prefix: &[u8]) {
+    pub(super) fn start(&mut self, prefix: &[u8]) {
         self.len = 0;
         self.prefix.clear();
         self.prefix.extend_from_slice(prefix);
     }
 
-    fn pairs(&self) -> &[Pair] {
+    pub(super) fn clear(&mut self) {
+        self.len = 0;
+    }
+
+    pub(super) fn pairs(&self) -> &[Pair] {
         self.pairs.get(..self.len).unwrap_or_default()
     }
 
-    fn push(&mut self, cursor: &Cursor) {
+    pub(super) fn push(&mut self, key: &[u8], value: &[u8], file: FileId, offset: u64) {
         if self.len == self.pairs.len() {
-            let empty = Pair { key: Vec::new(), value: Vec::new(), file: cursor.id, offset: 0 };
-            self.pairs.push(empty);
+            self.pairs.push(Pair { key: Vec::new(), value: Vec::new(), file, offset: 0 });
         }
         if let Some(pair) = self.pairs.get_mut(self.len) {
-            pair.key.clone_from(&cursor.key);
-            pair.value.clone_from(&cursor.value);
-            pair.file = cursor.id;
-            pair.offset = cursor.offset;
+            pair.key.clear();
+            pair.key.extend_from_slice(key);
+            pair.value.clear();
+            pair.value.extend_from_slice(value);
+            pair.file = file;
+            pair.offset = offset;
             self.len += 1;
         }
     }

@@ -6,7 +6,7 @@ use sha2::{Digest, Sha512};
 
 use crate::engine::open::{Backup, DataFile, Layer, fill_slim, join};
 use crate::engine::range::RangeTombstone;
-use crate::engine::scan::{read_error, table_error};
+use crate::engine::scan::{FileId, read_error, table_error};
 use crate::engine::{Error, pretty};
 use crate::format::descriptor::Catalog;
 use crate::format::kv::envelope;
@@ -18,6 +18,8 @@ use crate::format::manifest::names::{self, FileKind};
 use crate::format::manifest::{self, File, Manifest, Timestamp, chain, elide};
 use crate::format::sst::{self, ReadAt, Reader};
 
+use super::indexes::Tables;
+use super::rows::Consumer;
 use super::work::share;
 use super::{Damage, Progress, Report};
 
@@ -131,23 +133,40 @@ struct Task<'b> {
     primaries: &'b BTreeSet<(u64, u64)>,
     /// Ordered by span, never empty.
     entries: Vec<&'b File>,
+    /// The one entry, where its rows are looked at now.
+    alone: Option<FileId>,
 }
 
-/// Reads every data file.
-pub(super) fn check_data(backup: &Backup, threads: usize, progress: &Progress, report: &mut Report) {
+/// Reads every data file. Where that is possible its rows and entries are gathered for `tables`.
+pub(super) fn check_data(
+    backup: &Backup,
+    tables: Option<&Tables<'_>>,
+    threads: usize,
+    progress: &Progress,
+    report: &mut Report,
+) {
     let primaries: Vec<BTreeSet<(u64, u64)>> = backup.layers.iter().map(primaries_of).collect();
     let mut tasks = Vec::new();
-    for (layer, primaries) in backup.layers.iter().zip(&primaries) {
-        let mut by_place: BTreeMap<(&str, &str), Vec<&File>> = BTreeMap::new();
-        for file in layer.manifest.files.iter().filter(|file| !file.path.is_empty()) {
-            by_place.entry((&file.locality_kv, &file.path)).or_default().push(file);
+    for (l, (layer, primaries)) in backup.layers.iter().zip(&primaries).enumerate() {
+        let mut by_place: BTreeMap<(&str, &str), Vec<(usize, &File)>> = BTreeMap::new();
+        for (at, file) in layer.manifest.files.iter().enumerate().filter(|(_, file)| !file.path.is_empty()) {
+            by_place.entry((&file.locality_kv, &file.path)).or_default().push((at, file));
         }
-        for mut entries in by_place.into_values() {
+        for named in by_place.into_values() {
+            let alone = match named.as_slice() {
+                [(file, _)] => Some(FileId { layer: l, file: *file }),
+                _ => None,
+            };
+            let alone = alone.filter(|id| tables.is_some_and(|tables| tables.is_alone(*id)));
+            let mut entries: Vec<&File> = named.into_iter().map(|(_, file)| file).collect();
             entries.sort_by(|a, b| a.span.cmp(&b.span));
-            tasks.push(Task { layer, primaries, entries });
+            tasks.push(Task { layer, primaries, entries, alone });
         }
     }
-    share(&tasks, threads, report, &|task, report| check_file(task, progress, report));
+    share(&tasks, threads, report, &|task, report| {
+        let consumer = task.alone.zip(tables).map(|(id, tables)| Consumer::new(tables, id));
+        check_file(task, consumer, progress, report);
+    });
 }
 
 fn primaries_of(layer: &Layer) -> BTreeSet<(u64, u64)> {
@@ -158,7 +177,8 @@ fn primaries_of(layer: &Layer) -> BTreeSet<(u64, u64)> {
     catalog.tables().map(primary).collect()
 }
 
-fn check_file(task: &Task<'_>, progress: &Progress, report: &mut Report) {
+fn check_file(task: &Task<'_>, consumer: Option<Consumer<'_>>, progress: &Progress, report: &mut Report) {
+    let before = report.damage_count;
     let (layer, Some(file)) = (task.layer, task.entries.first()) else { return };
     let (data, len) = match layer.open_data(file) {
         Ok(opened) => opened,
@@ -190,17 +210,26 @@ fn check_file(task: &Task<'_>, progress: &Progress, report: &mut Report) {
     };
     let counts = task.entries.iter().map(|_| Counts::default()).collect();
     let key = prefix.to_vec();
-    let mut look = Look { task, prefix, place: &place, report, counts, at: 0, key, last_key: Vec::new() };
+    let mut look =
+        Look { task, prefix, place: &place, report, counts, at: 0, key, last_key: Vec::new(), consumer };
     if let Err(error) = look.tombstones(&reader) {
         look.report.error(error);
     }
-    if let Err(error) = look.entries(&reader, progress, len, &mut found) {
+    let read = look.entries(&reader, progress, len, &mut found);
+    let consumer = look.consumer.take();
+    if let Err(error) = read {
         report.error(error);
     }
     found.sort_by_key(|error| error.offset);
     found.dedup();
     for error in &found {
         report.error(table_error(error, place.clone()));
+    }
+    // Rows of a damaged file say nothing.
+    if let Some(consumer) = consumer.filter(|_| report.damage_count == before) {
+        for (offset, what) in consumer.finish(report) {
+            report.damage(Damage { file: place.clone(), offset: Some(offset), what });
+        }
     }
 }
 
@@ -250,7 +279,7 @@ struct Counts {
     last_prefix: Vec<u8>,
 }
 
-struct Look<'a> {
+struct Look<'a, 't> {
     task: &'a Task<'a>,
     /// What the keys of the file lack.
     prefix: &'a [u8],
@@ -263,9 +292,10 @@ struct Look<'a> {
     /// The current key, whole.
     key: Vec<u8>,
     last_key: Vec<u8>,
+    consumer: Option<Consumer<'t>>,
 }
 
-impl<'a> Look<'a> {
+impl<'a> Look<'a, '_> {
     fn damage(&mut self, offset: u64, what: String) {
         self.report.damage(Damage { file: self.place.to_owned(), offset: Some(offset), what });
     }
@@ -373,6 +403,9 @@ impl<'a> Look<'a> {
             self.last_key.extend_from_slice(key);
         }
         self.count(key, value, first, offset);
+        if let Some(consumer) = &mut self.consumer {
+            consumer.pair((key, version), value, offset);
+        }
     }
 
     fn in_window(&self, file: &File, at: (i64, i32), key: &[u8]) -> bool {

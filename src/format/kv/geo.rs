@@ -36,6 +36,55 @@ pub fn ewkb(object: &[u8]) -> Result<&[u8]> {
     Ok(found)
 }
 
+/// Low x, high x, low y, high y of a SpatialObject; `None` where it has no extent.
+pub fn bounding_box(object: &[u8]) -> Result<Option<[f64; 4]>> {
+    let mut r = Reader::new(object);
+    let mut found = None;
+    while !r.is_empty() {
+        let tag = r.leb(WHAT)?;
+        match tag & 7 {
+            0 => {
+                r.leb(WHAT)?;
+            }
+            1 => {
+                r.take(8, WHAT)?;
+            }
+            2 => {
+                let len = r.leb(WHAT)?;
+                let bytes = r.take_u64(len, WHAT)?;
+                if tag >> 3 == 5 {
+                    found = Some(bounds(bytes)?);
+                }
+            }
+            5 => {
+                r.take(4, WHAT)?;
+            }
+            _ => return Err(Error::Invalid { what: WHAT }),
+        }
+    }
+    Ok(found)
+}
+
+fn bounds(message: &[u8]) -> Result<[f64; 4]> {
+    let mut r = Reader::new(message);
+    // Zeros are left out.
+    let mut bounds = [0.0; 4];
+    while !r.is_empty() {
+        let at = match r.u8(WHAT)? {
+            0x09 => 0,
+            0x11 => 1,
+            0x19 => 2,
+            0x21 => 3,
+            _ => return Err(Error::Invalid { what: WHAT }),
+        };
+        let value = f64::from_le_bytes(r.array(WHAT)?);
+        if let Some(bound) = bounds.get_mut(at) {
+            *bound = value;
+        }
+    }
+    Ok(bounds)
+}
+
 /// A SpatialObject for EWKB (little-endian, two dimensions). Points of both types, and lines and polygons of
 /// geometries: the bounding box of other geographies takes spherical geometry.
 pub fn from_ewkb(wkb: &[u8], geography: bool) -> Result<Vec<u8>> {

@@ -115,6 +115,22 @@ pub fn skip<'a>(r: &mut Reader<'a>, element: Option<&super::types::ColumnType>) 
     Ok(start.get(..used).unwrap_or_default())
 }
 
+/// Low x, high x, low y, high y in a spatial inverted key.
+pub fn bounding_box(key: &[u8]) -> Result<[f64; 4]> {
+    const WHAT: &str = "spatial inverted key";
+    let mut r = Reader::new(key);
+    if r.u8(WHAT)? != GEO {
+        return Err(Error::Invalid { what: WHAT });
+    }
+    super::ordered::get_ku(&mut r, WHAT)?;
+    let point = r.u8(WHAT)? == 1;
+    let mut float = || Ok(f64::from_be_bytes(r.array(WHAT)?));
+    let (lo_x, lo_y) = (float()?, float()?);
+    let (hi_x, hi_y) = if point { (lo_x, lo_y) } else { (float()?, float()?) };
+    r.finish(WHAT)?;
+    Ok([lo_x, hi_x, lo_y, hi_y])
+}
+
 fn skip_json(r: &mut Reader<'_>) -> Result<()> {
     const WHAT: &str = "JSON inverted key";
     r.u8(WHAT)?;

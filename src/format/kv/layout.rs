@@ -116,6 +116,13 @@ pub struct Ancestor {
     pub shared_prefix_len: u32,
 }
 
+impl IndexLayout {
+    /// Ids of the columns that its keys hold: its own, then those of the primary key.
+    pub fn key_ids(&self) -> impl Iterator<Item = u32> {
+        self.columns.iter().map(|column| column.id).chain(self.suffix_ids.iter().copied())
+    }
+}
+
 impl TableLayout {
     /// Position of a column in rows.
     pub fn column_position(&self, id: u32) -> Option<usize> {

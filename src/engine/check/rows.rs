@@ -1,0 +1,389 @@
+//! Groups of pairs as they come: rows say what they ask of the indexes, entries what is there.
+
+use std::collections::BTreeMap;
+use std::sync::PoisonError;
+
+use crate::engine::Error;
+use crate::engine::pretty;
+use crate::engine::range::RangeTombstone;
+use crate::engine::scan::{FileId, Pair, RowBuffer};
+use crate::engine::table::sequence_value;
+use crate::format::kv::datum::Datum;
+use crate::format::kv::error::Error as KvError;
+use crate::format::kv::index::{Entry, IndexDecoder};
+use crate::format::kv::key;
+use crate::format::kv::layout::IndexLayout;
+use crate::format::kv::row::{Decoded, RowDecoder, row_prefix};
+use crate::format::kv::row_encode::RowEncoder;
+use crate::format::kv::types::ColumnType;
+use crate::format::kv::varint::Reader as KeyReader;
+use crate::format::kv::{geo, inverted};
+
+use super::Report;
+use super::indexes::{Table, Tables};
+use super::modes::{Mode, Sums, hash_box, hash_columns, hash_entry};
+
+/// Hashes of one index that are kept apart at most, to count each once.
+pub(super) const DISTINCT_MAX: usize = 2 << 20;
+
+/// What a row asks of an index, or what an entry is: the index's position, key (empty where the hash stands
+/// for it), hash.
+pub(super) type Tell<'f> = dyn FnMut(usize, &[u8], u64) + 'f;
+
+/// Errors of groups, before they have the name of a file.
+pub(super) type Cause = Box<dyn std::fmt::Display>;
+
+fn cause(error: KvError) -> Cause {
+    Box::new(error)
+}
+
+/// Takes the groups of one index of one table.
+pub(super) enum Work<'t> {
+    /// Rows of the primary index.
+    Rows(Box<Rows<'t>>),
+    /// Entries of a secondary one.
+    Entries(Box<Entries<'t>>),
+    /// The value of a sequence.
+    Sequence,
+}
+
+pub(super) struct Rows<'t> {
+    table: &'t Table<'t>,
+    decoder: RowDecoder,
+    encoder: RowEncoder,
+}
+
+pub(super) struct Entries<'t> {
+    table: &'t Table<'t>,
+    at: usize,
+    index: &'t IndexLayout,
+    decoder: EntryDecoder,
+}
+
+enum EntryDecoder {
+    Entry(IndexDecoder),
+    /// The index holds whole rows.
+    Row(RowDecoder),
+    Nothing,
+}
+
+impl<'t> Work<'t> {
+    /// For the primary index (`None`) or a secondary one.
+    pub(super) fn new(table: &'t Table<'t>, index: Option<usize>) -> Result<Work<'t>, KvError> {
+        if table.descriptor.is_sequence() {
+            return Ok(Work::Sequence);
+        }
+        let layout = &table.layout;
+        let Some((at, index)) = index.and_then(|at| Some((at, layout.indexes.get(at)?))) else {
+            // The files were read before, or are read now, with all checksums.
+            let decoder = RowDecoder::new(layout.clone())?.verify_checksums(false);
+            let encoder = RowEncoder::new(layout.clone())?;
+            return Ok(Work::Rows(Box::new(Rows { table, decoder, encoder })));
+        };
+        let carried =
+            table.comparisons.get(at).is_none_or(|own| matches!(own.mode, Mode::Carry | Mode::Count));
+        let decoder = if carried {
+            EntryDecoder::Nothing
+        } else if index.primary_encoding {
+            EntryDecoder::Row(RowDecoder::for_index(layout.clone(), index)?.verify_checksums(false))
+        } else {
+            EntryDecoder::Entry(IndexDecoder::new(layout.clone(), index)?.verify_checksums(false))
+        };
+        Ok(Work::Entries(Box::new(Entries { table, at, index, decoder })))
+    }
+
+    /// Takes the pairs of one row or entry. Returns how many rows that were.
+    pub(super) fn group(&mut self, pairs: &[Pair], tell: &mut Tell<'_>) -> Result<u64, Cause> {
+        match self {
+            Work::Rows(rows) => rows.group(pairs, tell),
+            Work::Entries(entries) => entries.group(pairs, tell).map(|()| 0),
+            Work::Sequence => {
+                for pair in pairs {
+                    sequence_value(&pair.key, &pair.value).map_err(cause)?;
+                }
+                Ok(0)
+            }
+        }
+    }
+}
+
+fn borrow(pairs: &[Pair]) -> Vec<(&[u8], &[u8])> {
+    pairs.iter().map(|pair| (pair.key.as_slice(), pair.value.as_slice())).collect()
+}
+
+impl Rows<'_> {
+    fn group(&mut self, pairs: &[Pair], tell: &mut Tell<'_>) -> Result<u64, Cause> {
+        let mut row = Vec::new();
+        match self.decoder.decode(&borrow(pairs), &mut row).map_err(cause)? {
+            Decoded::Row => {}
+            Decoded::Deleted | Decoded::Foreign => return Ok(0),
+        }
+        for (column, datum) in self.table.layout.columns.iter().zip(&row) {
+            if datum.is_null() && !column.nullable && !column.is_virtual {
+                let what = format!("column {} is NULL, which the table does not allow", column.name);
+                return Err(Box::new(what));
+            }
+        }
+        self.ask(&row, tell).map_err(cause)?;
+        Ok(1)
+    }
+
+    fn ask(&mut self, row: &[Datum<'_>], tell: &mut Tell<'_>) -> Result<(), KvError> {
+        let layout = &self.table.layout;
+        for (at, (index, own)) in layout.indexes.iter().zip(&self.table.comparisons).enumerate() {
+            if !own.holds(row) {
+                continue;
+            }
+            match own.mode {
+                Mode::Decode | Mode::Carry => {}
+                Mode::Count => tell(at, &[], 0),
+                Mode::Columns => tell(at, &[], hash_columns(layout, index.key_ids(), row)?),
+                Mode::Boxes => {
+                    if let Some(hash) = self.spatial(index, row)? {
+                        tell(at, &[], hash);
+                    }
+                }
+                Mode::Bytes => self.encoder.index(at, row, &mut |key: &[u8], value: &[u8]| {
+                    tell(at, key, hash_entry(key, value));
+                    Ok::<(), KvError>(())
+                })?,
+            }
+        }
+        Ok(())
+    }
+
+    fn spatial(&self, index: &IndexLayout, row: &[Datum<'_>]) -> Result<Option<u64>, KvError> {
+        let layout = &self.table.layout;
+        let position = index.columns.last().and_then(|column| layout.column_position(column.id));
+        let Some(Datum::Geo(object)) = position.and_then(|position| row.get(position)) else {
+            return Ok(None);
+        };
+        let Some(bounds) = geo::bounding_box(object)? else { return Ok(None) };
+        let columns = hash_columns(layout, index.suffix_ids.iter().copied(), row)?;
+        Ok(Some(hash_box(columns, if is_geometry(self.table, index) { bounds } else { [0.0; 4] })))
+    }
+}
+
+/// Bounding boxes of geographies in keys were not seen.
+fn is_geometry(table: &Table<'_>, index: &IndexLayout) -> bool {
+    let last = index.columns.last().and_then(|column| table.layout.column_position(column.id));
+    let column = last.and_then(|position| table.layout.columns.get(position));
+    column.is_some_and(|column| matches!(column.ty, ColumnType::Geometry(_)))
+}
+
+impl Entries<'_> {
+    fn group(&mut self, pairs: &[Pair], tell: &mut Tell<'_>) -> Result<(), Cause> {
+        let own = self.table.comparisons.get(self.at);
+        let mode = own.map_or(Mode::Carry, |own| own.mode);
+        match &self.decoder {
+            EntryDecoder::Nothing => {
+                let main = |pair: &&Pair| matches!(key::split_family(&pair.key), Ok((_, 0)));
+                if mode == Mode::Count {
+                    pairs.iter().filter(main).for_each(|_| tell(self.at, &[], 0));
+                }
+            }
+            EntryDecoder::Row(decoder) => {
+                let mut row = Vec::new();
+                if decoder.decode(&borrow(pairs), &mut row).map_err(cause)? == Decoded::Row
+                    && mode == Mode::Bytes
+                {
+                    pairs
+                        .iter()
+                        .for_each(|pair| tell(self.at, &pair.key, hash_entry(&pair.key, &pair.value)));
+                }
+            }
+            EntryDecoder::Entry(decoder) => {
+                let mut row = Vec::new();
+                for pair in pairs {
+                    let entry = decoder.decode(&pair.key, &pair.value, &mut row).map_err(cause)?;
+                    let Entry::Present { family, inverted } = entry else { continue };
+                    match mode {
+                        Mode::Bytes => tell(self.at, &pair.key, hash_entry(&pair.key, &pair.value)),
+                        Mode::Columns if family == 0 => {
+                            let hash = hash_columns(&self.table.layout, self.index.key_ids(), &row);
+                            tell(self.at, &[], hash.map_err(cause)?);
+                        }
+                        Mode::Boxes => {
+                            let ids = self.index.suffix_ids.iter().copied();
+                            let columns = hash_columns(&self.table.layout, ids, &row).map_err(cause)?;
+                            let bounds =
+                                inverted::bounding_box(inverted.unwrap_or_default()).map_err(cause)?;
+                            let bounds = if is_geometry(self.table, self.index) { bounds } else { [0.0; 4] };
+                            tell(self.at, &[], hash_box(columns, bounds));
+                        }
+                        Mode::Columns | Mode::Count | Mode::Decode | Mode::Carry => {}
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Sums of one task, for its table.
+pub(super) struct Gathered<'t> {
+    table: &'t Table<'t>,
+    index: Option<usize>,
+    sums: BTreeMap<usize, Box<Sums>>,
+    distinct: Vec<u64>,
+    /// Rows seen.
+    pub rows: u64,
+}
+
+impl<'t> Gathered<'t> {
+    pub(super) fn new(table: &'t Table<'t>, index: Option<usize>) -> Self {
+        Self { table, index, sums: BTreeMap::new(), distinct: Vec::new(), rows: 0 }
+    }
+
+    /// Gives a group to `work` and keeps what comes of it.
+    pub(super) fn group(&mut self, work: &mut Work<'t>, pairs: &[Pair]) -> Result<(), Cause> {
+        let (sums, distinct) = (&mut self.sums, &mut self.distinct);
+        let once = |at: usize| self.table.comparisons.get(at).is_some_and(|own| own.mode == Mode::Boxes);
+        let entries = self.index.is_some();
+        self.rows += work.group(pairs, &mut |at, _, hash| {
+            if entries && once(at) {
+                distinct.push(hash);
+                if distinct.len() >= DISTINCT_MAX / 4 {
+                    distinct.sort_unstable();
+                    distinct.dedup();
+                }
+            } else {
+                sums.entry(at).or_default().add(hash);
+            }
+        })?;
+        Ok(())
+    }
+
+    /// Adds everything to what the table has.
+    pub(super) fn finish(mut self, report: &mut Report) {
+        report.rows += self.rows;
+        let mut compared = self.table.compared.lock().unwrap_or_else(PoisonError::into_inner);
+        for (at, sums) in &self.sums {
+            let Some(own) = compared.get_mut(*at) else { continue };
+            if self.index.is_some() { own.found.absorb(sums) } else { own.expected.absorb(sums) }
+        }
+        if let Some(own) = self.index.and_then(|at| compared.get_mut(at)) {
+            own.distinct.append(&mut self.distinct);
+            if own.distinct.len() >= DISTINCT_MAX {
+                own.distinct.sort_unstable();
+                own.distinct.dedup();
+            }
+            if own.distinct.len() >= DISTINCT_MAX {
+                own.too_many = true;
+                own.distinct.clear();
+            }
+        }
+    }
+}
+
+/// The current index of a file that is read as a whole.
+struct Current<'t> {
+    ids: (u64, u64),
+    work: Option<(Work<'t>, Gathered<'t>)>,
+}
+
+/// Takes the pairs of a file that no other file overlaps, in order, while it is read for its own sake.
+pub(super) struct Consumer<'t> {
+    tables: &'t Tables<'t>,
+    file: FileId,
+    current: Option<Current<'t>>,
+    done: Vec<Gathered<'t>>,
+    row: RowBuffer,
+    last: Vec<u8>,
+    started: bool,
+    /// Those of the file.
+    pub tombstones: Vec<RangeTombstone>,
+    /// What is wrong with rows and entries: offset and cause.
+    pub errors: Vec<(u64, String)>,
+}
+
+/// Errors of one file that are kept.
+const ERRORS_MAX: usize = 100;
+
+impl<'t> Consumer<'t> {
+    pub(super) fn new(tables: &'t Tables<'t>, file: FileId) -> Self {
+        Self {
+            tables,
+            file,
+            current: None,
+            done: Vec::new(),
+            row: RowBuffer::default(),
+            last: Vec::new(),
+            started: false,
+            tombstones: Vec::new(),
+            errors: Vec::new(),
+        }
+    }
+
+    /// The next pair in the order of the file; of several versions the first, which is the newest, counts.
+    pub(super) fn pair(&mut self, (key, version): (&[u8], &[u8]), value: &[u8], offset: u64) {
+        if std::mem::replace(&mut self.started, true) && self.last == key {
+            return;
+        }
+        self.last.clear();
+        self.last.extend_from_slice(key);
+        if value.is_empty() || self.tombstones.iter().any(|tombstone| tombstone.hides(key, version)) {
+            return;
+        }
+        // Keys without a row's form were reported by the one who reads.
+        let Ok(prefix) = row_prefix(key) else { return };
+        if !self.row.continues(prefix) {
+            self.flush();
+            self.row.start(prefix);
+        }
+        self.row.push(key, value, self.file, offset);
+    }
+
+    fn flush(&mut self) {
+        let row = std::mem::take(&mut self.row);
+        if let Some(first) = row.pairs().first() {
+            self.turn_to(&first.key);
+            if let Some((work, gathered)) = self.current.as_mut().and_then(|current| current.work.as_mut())
+                && let Err(cause) = gathered.group(work, row.pairs())
+                && self.errors.len() < ERRORS_MAX
+            {
+                self.errors.push((first.offset, format!("key {}: {cause}", pretty::key(&first.key))));
+            }
+        }
+        self.row = row;
+        self.row.clear();
+    }
+
+    /// Changes to the index that a key belongs to.
+    fn turn_to(&mut self, first: &[u8]) {
+        let ids = key::split_tenant(first)
+            .and_then(|(_, rest)| key::get_index_prefix(&mut KeyReader::new(rest)))
+            .unwrap_or_default();
+        if self.current.as_ref().is_some_and(|current| current.ids == ids) {
+            return;
+        }
+        let work = self.tables.of_ids(ids).and_then(|(table, index)| {
+            let work = Work::new(table, index).ok()?;
+            Some((work, Gathered::new(table, index)))
+        });
+        if let Some((_, gathered)) =
+            self.current.replace(Current { ids, work }).and_then(|before| before.work)
+        {
+            self.done.push(gathered);
+        }
+    }
+
+    /// Adds what was gathered, unless the file is damaged.
+    pub(super) fn finish(mut self, report: &mut Report) -> Vec<(u64, String)> {
+        self.flush();
+        let last = self.current.take().and_then(|current| current.work).map(|(_, gathered)| gathered);
+        for gathered in self.done.drain(..).chain(last) {
+            gathered.finish(report);
+        }
+        self.errors
+    }
+}
+
+/// An error of a group, with its place.
+pub(super) fn group_error(place: String, pair: &Pair, cause: &dyn std::fmt::Display) -> Error {
+    Error::Data {
+        file: place,
+        offset: pair.offset,
+        cause: format!("key {}: {cause}", pretty::key(&pair.key)),
+    }
+}
