@@ -9,6 +9,7 @@ mod fuzz_crypt;
 mod fuzz_sst;
 mod go_verifier;
 mod help;
+mod indexes;
 mod kept;
 mod kv;
 mod later;

@@ -7,6 +7,7 @@ use userfilefs::destination::{Local, Source};
 use userfilefs::engine::show::{self, Details};
 use userfilefs::engine::tabular::{Format, Table};
 use userfilefs::engine::{Backup, OpenOptions};
+use userfilefs::format::descriptor::proto::RangePartition;
 
 use crate::support::fixtures::fixtures;
 
@@ -110,11 +111,19 @@ fn a_collection_is_opened_by_its_latest_backup() {
     assert_eq!(error.to_string(), "could not find or read encryption information");
 }
 
+fn range(name: &str, from: &[u8], to: &[u8]) -> RangePartition {
+    RangePartition {
+        name: Some(name.into()),
+        from_inclusive: Some(from.to_vec()),
+        to_exclusive: Some(to.to_vec()),
+    }
+}
+
 #[test]
 fn partitions_stand_in_create_statements() {
     use userfilefs::format::descriptor::build::{self, ColumnSpec, IndexSpec, TableSpec};
     use userfilefs::format::descriptor::create::Qualify;
-    use userfilefs::format::descriptor::proto::{ListPartition, Partitioning, RangePartition};
+    use userfilefs::format::descriptor::proto::{ListPartition, Partitioning};
     use userfilefs::format::descriptor::{Catalog, Descriptor};
     use userfilefs::format::kv::layout::Direction::Asc;
     use userfilefs::format::kv::types::ColumnType;
@@ -154,11 +163,6 @@ fn partitions_stand_in_create_statements() {
     // 'eu', DEFAULT; 5, MINVALUE, MAXVALUE: one tagged value for each column.
     let eu = [&[0x06, 0x02][..], b"eu"].concat();
     let (default, max, min) = (vec![2, 0], vec![2, 1], vec![2, 2]);
-    let range = |name: &str, from: &[u8], to: &[u8]| RangePartition {
-        name: Some(name.into()),
-        from_inclusive: Some(from.to_vec()),
-        to_exclusive: Some(to.to_vec()),
-    };
     let five = [0x03, 0x0a];
     let ranges = |count: u32| Partitioning {
         num_columns: Some(count),
@@ -176,7 +180,7 @@ fn partitions_stand_in_create_statements() {
         ..Partitioning::default()
     });
     table.indexes[0].partitioning = Some(ranges(1));
-    // Added by the partitions alone: not among the columns that are shown.
+    // Added by the partitions alone: not shown.
     table.indexes[1].partitioning = Some(Partitioning { num_implicit_columns: Some(1), ..ranges(1) });
     let show = |table: &userfilefs::format::descriptor::TableDescriptor| {
         let raw = [build::database(110, "d", &[], 0), Descriptor::Table(Box::new(table.clone()))];
