@@ -1,11 +1,16 @@
 //! How fast tables and rows are written and read, against the limit that compression and checksums set.
 //!
-//! `scripts/bench format [rows]` runs it, on one core. The last lines are `RESULT name value goal ok|short`.
+//! `scripts/bench format [rows [MiB]]` runs it, on one core, and [`backup`] with a backup of so many MiB. The last
+//! lines are `RESULT name value goal ok|short`.
 //! Speeds are 10^6 bytes of keys and values a second (uncompressed blocks for the limits), the best of three;
 //! ratios compare with the limit measured on the same bytes in the same run.
 
+#[path = "backup.rs"]
+mod backup;
+
 use std::borrow::Cow;
 use std::hint::black_box;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Instant;
 use userfilefs::format::kv::datum::{self, Datum};
@@ -30,7 +35,17 @@ type Anything = Box<dyn std::error::Error>;
 type Outcome = Result<(), Anything>;
 
 fn main() -> Outcome {
-    let rows: u64 = std::env::args().nth(1).map_or(Ok(5_000_000), |n| n.parse())?;
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
+    match arguments.as_slice() {
+        ["one", dir, what, threads] => backup::one(Path::new(dir), what, threads.parse()?),
+        ["backup", dir, mib] => backup::run(Path::new(dir), mib.parse()?),
+        ["tables", rows] => tables(rows.parse()?),
+        other => Err(format!("unknown arguments: {other:?}").into()),
+    }
+}
+
+fn tables(rows: u64) -> Outcome {
     let layout = Arc::new(layout());
     let (mut file, mut written) = (Vec::new(), Written::default());
     for _ in 0..ROUNDS {
@@ -93,10 +108,9 @@ fn best(bytes: usize, mut work: impl FnMut() -> Outcome) -> Result<f64, Anything
     Ok(bytes as f64 / 1e6 / fastest)
 }
 
-/// A table of ten columns in one family.
-fn layout() -> TableLayout {
+fn columns() -> [(&'static str, ColumnType); 10] {
     let text = ColumnType::String { kind: StringKind::Text, width: 0 };
-    let columns = [
+    [
         ("id", ColumnType::Int { width: 64 }),
         ("name", text.clone()),
         ("mail", text.clone()),
@@ -107,9 +121,13 @@ fn layout() -> TableLayout {
         ("score", ColumnType::Float { width: 64 }),
         ("token", ColumnType::Uuid),
         ("note", text),
-    ];
+    ]
+}
+
+/// A table of ten columns in one family.
+fn layout() -> TableLayout {
     let columns: Vec<Column> = (1..)
-        .zip(columns)
+        .zip(columns())
         .map(|(id, (name, ty))| Column { id, name: name.to_owned(), ty, nullable: id > 1, is_virtual: false })
         .collect();
     let primary = IndexLayout {

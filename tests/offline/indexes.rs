@@ -69,8 +69,10 @@ fn table() -> TableSpec {
     }
 }
 
-/// Rows: id, point, n, t.
-const ROWS: [(i64, Option<(f64, f64)>, i64, Option<&str>); 4] = [
+/// id, point, n, t
+type Row = (i64, Option<(f64, f64)>, i64, Option<&'static str>);
+
+const ROWS: [Row; 4] = [
     (1, Some((1.0, 2.0)), 1, Some("a")),
     (2, Some((0.0, -4.5)), 2, Some("b")),
     (3, None, 3, None),
