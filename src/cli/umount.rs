@@ -95,6 +95,9 @@ fn one(mut plan: Unmount) -> anyhow::Result<()> {
                 "{shown} is unmounted, but its daemon did not say whether everything is stored"
             ));
         }
+        Ok(Unmounted::Elsewhere(holder)) => {
+            output::note(format!("{shown} is unmounted here, and everything is stored; still used by {holder}"));
+        }
         Ok(Unmounted::Lingering) => {
             output::note(format!(
                 "{shown} is out of the tree; its daemon ends when nothing uses it any more"

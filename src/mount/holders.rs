@@ -1,9 +1,12 @@
 //! Which processes keep a mount busy, from /proc. Nothing here touches the mount itself, which may hang.
 
+use std::collections::HashSet;
 use std::ffi::OsStr;
 use std::fs;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
+
+use super::table;
 
 /// As many holders as a message can usefully name.
 pub const HOLDERS_MAX: usize = 8;
@@ -44,6 +47,30 @@ pub fn find(dir: &Path, dev: &str) -> Vec<Holder> {
     }
     found.sort_by_key(|holder| holder.pid);
     found
+}
+
+/// A process that sees the mount with the device number `dev` in a mount namespace of its own (a container, `unshare`),
+/// which keeps it alive after it was unmounted here. Without root's rights only the caller's own processes are seen.
+pub fn elsewhere(dev: &str) -> Option<Holder> {
+    let here = fs::read_link("/proc/self/ns/mnt").ok()?;
+    let mut seen = HashSet::from([here]);
+    for process in fs::read_dir("/proc").ok()?.flatten() {
+        let Some(pid) = process.file_name().to_str().and_then(|name| name.parse::<u32>().ok()) else {
+            continue;
+        };
+        let process = process.path();
+        let Ok(namespace) = fs::read_link(process.join("ns/mnt")) else { continue };
+        if !seen.insert(namespace) {
+            continue;
+        }
+        let table = table::parse(&fs::read(process.join("mountinfo")).unwrap_or_default());
+        if let Some(entry) = table.iter().find(|entry| entry.dev == dev) {
+            let name = fs::read_to_string(process.join("comm")).unwrap_or_default();
+            let what = format!("{} in its own mount namespace", entry.dir.display());
+            return Some(Holder { pid, name: name.trim_end().to_string(), what });
+        }
+    }
+    None
 }
 
 fn held_by(process: &Path, dir: &Path, dev: &str) -> Option<String> {

@@ -47,6 +47,8 @@ pub enum Unmounted {
     Unattended,
     /// It is out of the tree, and ends when the last file is closed or the last other mount of it goes.
     Lingering,
+    /// Stored and out of this tree; another mount namespace still has it.
+    Elsewhere(Holder),
 }
 
 /// Why it did not end well.
@@ -169,6 +171,9 @@ pub fn unmount(plan: &Unmount, progress: &mut dyn FnMut(&str)) -> Result<Unmount
     take_away(plan, entry)?;
     if table::read().map_err(UnmountError::Table)?.iter().any(|other| other.dev == entry.dev) {
         return Ok(Unmounted::Lingering);
+    }
+    if let Some(holder) = holders::elsewhere(&entry.dev) {
+        return Ok(Unmounted::Elsewhere(holder));
     }
     let ended = wait.until(&Answer::Ended, true)?;
     if ended == Unmounted::Clean {

@@ -142,3 +142,23 @@ fn umount_never_hangs() {
     });
     assert!(started.elapsed() < Duration::from_secs(60), "{:?}", started.elapsed());
 }
+
+/// A copy of the mount in another mount namespace keeps the daemon, not umount, which says so.
+#[test]
+fn another_namespace_keeps_the_daemon_only() {
+    let rig = rig!();
+    let said = rig.ok(r#"
+        "$U" mount "$URL" "$D" -o "async,log=$LOG"
+        p=$(pid "$D")
+        unshare --mount --propagation private sh -c 'echo ready; exec sleep 100' >"$LOG.ready" &
+        other=$!
+        until grep -q ready "$LOG.ready"; do sleep 0.05; done
+        echo kept >"$D/f"
+        timeout 30 "$U" umount "$D" 2>&1
+        not mounted "$D"
+        kill "$other"
+        gone "$p"
+        "#);
+    assert!(said.contains("in its own mount namespace"), "{said}");
+    assert_eq!(rig.files(), 1);
+}
