@@ -372,6 +372,9 @@ impl<'a> Look<'a, '_> {
     }
 
     fn entry(&mut self, short: &[u8], version: &[u8], value: &[u8], offset: u64) {
+        if self.prefix.is_empty() {
+            return self.whole_entry(short, version, value, offset);
+        }
         let mut key = std::mem::take(&mut self.key);
         key.truncate(self.prefix.len());
         key.extend_from_slice(short);
@@ -402,9 +405,9 @@ impl<'a> Look<'a, '_> {
             self.last_key.clear();
             self.last_key.extend_from_slice(key);
         }
-        self.count(key, value, first, offset);
-        if let Some(consumer) = &mut self.consumer {
-            consumer.pair((key, version), value, offset);
+        let Some(prefix) = self.count(key, value, first, offset) else { return };
+        if let Some(consumer) = self.consumer.as_mut().filter(|_| first) {
+            consumer.pair((key, version), prefix, value, offset);
         }
     }
 
@@ -429,25 +432,31 @@ impl<'a> Look<'a, '_> {
         }
     }
 
-    fn count(&mut self, key: &[u8], value: &[u8], first: bool, offset: u64) {
-        let Some(counts) = self.counts.get_mut(self.at) else { return };
-        let bytes = i64::try_from(key.len() + value.len()).unwrap_or(i64::MAX);
-        counts.bytes = counts.bytes.saturating_add(bytes);
+    /// Counts an entry. Gives its row prefix.
+    fn count<'k>(&mut self, key: &'k [u8], value: &[u8], first: bool, offset: u64) -> Option<&'k [u8]> {
         let prefix = match row_prefix(key) {
             Ok(prefix) => prefix,
-            Err(error) => return self.damage(offset, format!("key {}: {error}", pretty::key(key))),
+            Err(error) => {
+                self.damage(offset, format!("key {}: {error}", pretty::key(key)));
+                return None;
+            }
         };
+        let counts = self.counts.get_mut(self.at)?;
+        let bytes = i64::try_from(key.len() + value.len()).unwrap_or(i64::MAX);
+        counts.bytes = counts.bytes.saturating_add(bytes);
         if !first || (counts.last_prefix == prefix && counts.rows + counts.index_entries > 0) {
-            return;
+            return Some(prefix);
         }
         counts.last_prefix.clear();
         counts.last_prefix.extend_from_slice(prefix);
-        let Ok((_, rest)) = key::split_tenant(key) else { return };
-        let Ok(ids) = key::get_index_prefix(&mut KeyReader::new(rest)) else { return };
+        let ids =
+            key::split_tenant(key).and_then(|(_, rest)| key::get_index_prefix(&mut KeyReader::new(rest)));
+        let Ok(ids) = ids else { return Some(prefix) };
         let primaries = self.task.primaries;
         let is_primary =
             primaries.contains(&ids) || (ids.1 == 1 && !primaries.iter().any(|(table, _)| *table == ids.0));
         *(if is_primary { &mut counts.rows } else { &mut counts.index_entries }) += 1;
+        Some(prefix)
     }
 
     /// Versions of 1.x and 2.x count rows of system tables apart; later ones count every version's bytes.

@@ -144,10 +144,21 @@ impl Sums {
 /// Hash of an entry as a whole, without its checksum, which old backfills left out.
 pub(super) fn hash_entry(key: &[u8], value: &[u8]) -> u64 {
     let value = envelope::strip_header(value).unwrap_or(value);
-    let mut hasher = DefaultHasher::new();
-    key.hash(&mut hasher);
-    value.get(4..).unwrap_or_default().hash(&mut hasher);
-    hasher.finish()
+    mix(mix(0, key), value.get(4..).unwrap_or_default())
+}
+
+/// Continues a hash over bytes and their number. Quick: it runs over every entry twice.
+fn mix(seed: u64, bytes: &[u8]) -> u64 {
+    const ODD: u64 = 0x9e37_79b9_7f4a_7c15;
+    let step = |hash: u64, word: u64| {
+        let wide = u128::from(hash ^ word).wrapping_mul(u128::from(ODD));
+        let [low, high] = [wide as u64, (wide >> 64) as u64];
+        (low ^ high).wrapping_add(ODD)
+    };
+    let (words, rest) = bytes.as_chunks::<8>();
+    let hash = words.iter().fold(seed ^ ODD, |hash, word| step(hash, u64::from_le_bytes(*word)));
+    let last = rest.iter().fold(0, |word, byte| word << 8 | u64::from(*byte));
+    step(step(hash, last), bytes.len() as u64)
 }
 
 /// Hash of an index's key columns, as text.
@@ -172,4 +183,28 @@ pub(super) fn hash_box(columns: u64, bounds: [f64; 4]) -> u64 {
     // Zeros of both signs are one number.
     bounds.map(|bound| (bound + 0.0).to_bits()).hash(&mut hasher);
     hasher.finish()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::mix;
+    use std::collections::BTreeSet;
+
+    #[test]
+    fn hashes_differ() {
+        let mut seen = BTreeSet::new();
+        for len in 0..40 {
+            for byte in 0..=255u8 {
+                for at in 0..len {
+                    let mut bytes = vec![0; len];
+                    bytes[at] = byte;
+                    if byte > 0 || at == 0 {
+                        assert!(seen.insert(mix(0, &bytes)), "{bytes:?}");
+                    }
+                }
+            }
+        }
+        // What moves from one part to the other counts.
+        assert_ne!(mix(mix(0, b"ab"), b"c"), mix(mix(0, b"a"), b"bc"));
+    }
 }

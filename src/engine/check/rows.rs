@@ -13,7 +13,7 @@ use crate::format::kv::error::Error as KvError;
 use crate::format::kv::index::{Entry, IndexDecoder};
 use crate::format::kv::key;
 use crate::format::kv::layout::IndexLayout;
-use crate::format::kv::row::{Decoded, RowDecoder, row_prefix};
+use crate::format::kv::row::{Decoded, RowDecoder};
 use crate::format::kv::row_encode::RowEncoder;
 use crate::format::kv::types::ColumnType;
 use crate::format::kv::varint::Reader as KeyReader;
@@ -51,6 +51,7 @@ pub(super) struct Rows<'t> {
     table: &'t Table<'t>,
     decoder: RowDecoder,
     encoder: RowEncoder,
+    buffers: Buffers,
 }
 
 pub(super) struct Entries<'t> {
@@ -58,6 +59,7 @@ pub(super) struct Entries<'t> {
     at: usize,
     index: &'t IndexLayout,
     decoder: EntryDecoder,
+    buffers: Buffers,
 }
 
 enum EntryDecoder {
@@ -78,7 +80,7 @@ impl<'t> Work<'t> {
             // The files were read before, or are read now, with all checksums.
             let decoder = RowDecoder::new(layout.clone())?.verify_checksums(false);
             let encoder = RowEncoder::new(layout.clone())?;
-            return Ok(Work::Rows(Box::new(Rows { table, decoder, encoder })));
+            return Ok(Work::Rows(Box::new(Rows { table, decoder, encoder, buffers: Buffers::default() })));
         };
         let carried =
             table.comparisons.get(at).is_none_or(|own| matches!(own.mode, Mode::Carry | Mode::Count));
@@ -89,7 +91,7 @@ impl<'t> Work<'t> {
         } else {
             EntryDecoder::Entry(IndexDecoder::new(layout.clone(), index)?.verify_checksums(false))
         };
-        Ok(Work::Entries(Box::new(Entries { table, at, index, decoder })))
+        Ok(Work::Entries(Box::new(Entries { table, at, index, decoder, buffers: Buffers::default() })))
     }
 
     /// Takes the pairs of one row or entry. Returns how many rows that were.
@@ -107,25 +109,53 @@ impl<'t> Work<'t> {
     }
 }
 
-fn borrow(pairs: &[Pair]) -> Vec<(&[u8], &[u8])> {
-    pairs.iter().map(|pair| (pair.key.as_slice(), pair.value.as_slice())).collect()
+/// Memory of a row and of its pairs, kept from one row to the next.
+#[derive(Default)]
+struct Buffers {
+    row: Vec<Datum<'static>>,
+    pairs: Vec<(&'static [u8], &'static [u8])>,
+}
+
+impl Buffers {
+    /// Empty vectors for another row. The standard library collects into the memory that is there.
+    fn take<'a>(&mut self) -> (Vec<Datum<'a>>, Vec<(&'a [u8], &'a [u8])>) {
+        let (row, pairs) = (std::mem::take(&mut self.row), std::mem::take(&mut self.pairs));
+        (
+            row.into_iter().map(|_| Datum::Null).collect(),
+            pairs.into_iter().map(|_| (&[][..], &[][..])).collect(),
+        )
+    }
+
+    /// Keeps the memory.
+    fn put(&mut self, (mut row, mut pairs): (Vec<Datum<'_>>, Vec<(&[u8], &[u8])>)) {
+        row.clear();
+        pairs.clear();
+        self.row = row.into_iter().map(|_| Datum::Null).collect();
+        self.pairs = pairs.into_iter().map(|_| (&[][..], &[][..])).collect();
+    }
+}
+
+fn borrow<'p>(pairs: &'p [Pair], into: &mut Vec<(&'p [u8], &'p [u8])>) {
+    into.clear();
+    into.extend(pairs.iter().map(|pair| (pair.key.as_slice(), pair.value.as_slice())));
 }
 
 impl Rows<'_> {
     fn group(&mut self, pairs: &[Pair], tell: &mut Tell<'_>) -> Result<u64, Cause> {
-        let mut row = Vec::new();
-        match self.decoder.decode(&borrow(pairs), &mut row).map_err(cause)? {
-            Decoded::Row => {}
-            Decoded::Deleted | Decoded::Foreign => return Ok(0),
-        }
-        for (column, datum) in self.table.layout.columns.iter().zip(&row) {
-            if datum.is_null() && !column.nullable && !column.is_virtual {
-                let what = format!("column {} is NULL, which the table does not allow", column.name);
-                return Err(Box::new(what));
+        let (mut row, mut borrowed) = self.buffers.take();
+        borrow(pairs, &mut borrowed);
+        let decoded = self.decoder.decode(&borrowed, &mut row).map_err(cause)?;
+        if decoded == Decoded::Row {
+            for (column, datum) in self.table.layout.columns.iter().zip(&row) {
+                if datum.is_null() && !column.nullable && !column.is_virtual {
+                    let what = format!("column {} is NULL, which the table does not allow", column.name);
+                    return Err(Box::new(what));
+                }
             }
+            self.ask(&row, tell).map_err(cause)?;
         }
-        self.ask(&row, tell).map_err(cause)?;
-        Ok(1)
+        self.buffers.put((row, borrowed));
+        Ok(u64::from(decoded == Decoded::Row))
     }
 
     fn ask(&mut self, row: &[Datum<'_>], tell: &mut Tell<'_>) -> Result<(), KvError> {
@@ -183,9 +213,9 @@ impl Entries<'_> {
                 }
             }
             EntryDecoder::Row(decoder) => {
-                let mut row = Vec::new();
-                if decoder.decode(&borrow(pairs), &mut row).map_err(cause)? == Decoded::Row
-                    && mode == Mode::Bytes
+                let (mut row, mut borrowed) = self.buffers.take();
+                borrow(pairs, &mut borrowed);
+                if decoder.decode(&borrowed, &mut row).map_err(cause)? == Decoded::Row && mode == Mode::Bytes
                 {
                     pairs
                         .iter()
@@ -193,7 +223,7 @@ impl Entries<'_> {
                 }
             }
             EntryDecoder::Entry(decoder) => {
-                let mut row = Vec::new();
+                let (mut row, borrowed) = self.buffers.take();
                 for pair in pairs {
                     let entry = decoder.decode(&pair.key, &pair.value, &mut row).map_err(cause)?;
                     let Entry::Present { family, inverted } = entry else { continue };
@@ -214,6 +244,7 @@ impl Entries<'_> {
                         Mode::Columns | Mode::Count | Mode::Decode | Mode::Carry => {}
                     }
                 }
+                self.buffers.put((row, borrowed));
             }
         }
         Ok(())
@@ -289,8 +320,6 @@ pub(super) struct Consumer<'t> {
     current: Option<Current<'t>>,
     done: Vec<Gathered<'t>>,
     row: RowBuffer,
-    last: Vec<u8>,
-    started: bool,
     /// Those of the file.
     pub tombstones: Vec<RangeTombstone>,
     /// What is wrong with rows and entries: offset and cause.
@@ -308,25 +337,16 @@ impl<'t> Consumer<'t> {
             current: None,
             done: Vec::new(),
             row: RowBuffer::default(),
-            last: Vec::new(),
-            started: false,
             tombstones: Vec::new(),
             errors: Vec::new(),
         }
     }
 
-    /// The next pair in the order of the file; of several versions the first, which is the newest, counts.
-    pub(super) fn pair(&mut self, (key, version): (&[u8], &[u8]), value: &[u8], offset: u64) {
-        if std::mem::replace(&mut self.started, true) && self.last == key {
-            return;
-        }
-        self.last.clear();
-        self.last.extend_from_slice(key);
+    /// The first pair of a key, so its newest version, in the order of the file; with the prefix of its row.
+    pub(super) fn pair(&mut self, (key, version): (&[u8], &[u8]), prefix: &[u8], value: &[u8], offset: u64) {
         if value.is_empty() || self.tombstones.iter().any(|tombstone| tombstone.hides(key, version)) {
             return;
         }
-        // Keys without a row's form were reported by the one who reads.
-        let Ok(prefix) = row_prefix(key) else { return };
         if !self.row.continues(prefix) {
             self.flush();
             self.row.start(prefix);
