@@ -6,14 +6,18 @@ use crate::chunk::{Create, FileTable, TableOptions, TablePrefix};
 use crate::destination::uri::{self, Address};
 use crate::destination::{Local, Source, Userfile};
 use crate::engine::open::{OpenOptions, split_collection};
+use crate::format::kv::parse::parse_hex;
 use crate::sql::{Pool, PoolOptions};
+use crate::util::base64;
 use anyhow::Context;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use tokio::runtime::Runtime;
 
 /// The variable with the passphrase of an encrypted backup.
 const PASSPHRASE_VARIABLE: &str = "USERFILEFS_PASSPHRASE";
+
+const DATA_KEY_LEN: usize = 32;
 
 /// Which backup.
 #[derive(clap::Args, Clone, Debug)]
@@ -37,6 +41,11 @@ pub struct PlaceArgs {
     /// File with the passphrase of an encrypted backup; - for stdin [env: USERFILEFS_PASSPHRASE]
     #[arg(long, value_name = "FILE")]
     pub passphrase_file: Option<PathBuf>,
+
+    /// File with the data key of a backup that is encrypted with KMS keys, as the KMS decrypted it: 32 bytes,
+    /// or hex or base64 of them
+    #[arg(long, value_name = "FILE", conflicts_with = "passphrase_file")]
+    pub data_key_file: Option<PathBuf>,
 
     /// Where userfile:// addresses lead.
     #[command(flatten)]
@@ -115,8 +124,13 @@ impl PlaceArgs {
     pub fn open(&self) -> anyhow::Result<Place> {
         let mut opener = Opener { connection: &self.connection, runtime: None };
         let (source, userfile, folder) = opener.open(&self.uri, self.from.is_none())?;
-        let mut options =
-            OpenOptions { passphrase: self.passphrase()?, from: self.from.clone(), ..OpenOptions::default() };
+        let data_key = self.data_key_file.as_deref().map(data_key).transpose()?;
+        let mut options = OpenOptions {
+            passphrase: self.passphrase()?,
+            data_key,
+            from: self.from.clone(),
+            ..OpenOptions::default()
+        };
         if let Some(uri) = &self.incremental_location {
             options.incremental_location = Some(opener.open(uri, false)?.0);
         }
@@ -153,6 +167,23 @@ impl PlaceArgs {
         }
         Ok(Some(content))
     }
+}
+
+/// The 32 bytes of a data key in a file.
+fn data_key(path: &Path) -> anyhow::Result<Vec<u8>> {
+    let content = std::fs::read(path).with_context(|| format!("cannot read {}", path.display()))?;
+    if content.len() == DATA_KEY_LEN {
+        return Ok(content);
+    }
+    let text = String::from_utf8_lossy(&content);
+    let text = text.trim();
+    let decoded = parse_hex(text).or_else(|| base64::decode(text)).filter(|key| key.len() == DATA_KEY_LEN);
+    decoded.ok_or_else(|| {
+        output::failure(
+            format!("{} holds no data key", path.display()),
+            "the file is 32 bytes, or hex or base64 of them, as the KMS's decrypt command prints",
+        )
+    })
 }
 
 /// An error of the engine with its hint.

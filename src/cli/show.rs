@@ -3,8 +3,10 @@
 use super::place::{PlaceArgs, explain};
 use super::{Exit, output};
 use crate::engine::Backup;
+use crate::engine::open::wrapped_key;
 use crate::engine::show::{self, Details};
 use crate::engine::tabular::Format;
+use crate::util::base64;
 use clap::ValueEnum;
 
 /// What to show.
@@ -22,6 +24,8 @@ pub enum What {
     Ranges,
     /// CREATE statements alone, in an order in which they can run
     Script,
+    /// The data key as wrapped for a KMS master key (--kms), in base64
+    WrappedKey,
 }
 
 /// How rows are printed.
@@ -86,6 +90,10 @@ pub struct Args {
     #[arg(long)]
     backup_type: bool,
 
+    /// Id of a KMS master key, as in the kms option of BACKUP; for wrapped-key
+    #[arg(long, value_name = "ID", required_if_eq("what", "wrapped-key"))]
+    kms: Option<String>,
+
     /// How to print rows [default: table on a terminal, else tsv]
     #[arg(long, value_enum, value_name = "FORMAT")]
     format: Option<RowFormat>,
@@ -107,13 +115,19 @@ pub fn run(args: Args) -> anyhow::Result<Exit> {
         output::out().bytes(table.print(format).as_bytes());
         return Ok(Exit::Success);
     }
+    if let (What::WrappedKey, Some(id)) = (args.what, &args.kms) {
+        let folder = place.options.folder_of(&*place.source, &place.folder).map_err(explain)?;
+        let wrapped = wrapped_key(&*place.source, &folder, id).map_err(explain)?;
+        output::out().line(base64::encode(&wrapped));
+        return Ok(Exit::Success);
+    }
     let backup = Backup::open(&place.source, &place.folder, &place.options).map_err(explain)?;
     let text = match args.what {
         What::Backup | What::Schemas => show::objects(&backup, details).map_err(explain)?.print(format),
         What::Files => show::files(&backup).print(format),
         What::Ranges => show::ranges(&backup).print(format),
         What::Script => show::script(&backup).map_err(explain)?,
-        What::Backups => String::new(),
+        What::Backups | What::WrappedKey => String::new(),
     };
     output::out().bytes(text.as_bytes());
     Ok(Exit::Success)

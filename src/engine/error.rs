@@ -83,6 +83,16 @@ impl Error {
             Self::Manifest { cause: manifest::Error::Encrypted, .. } => {
                 Some("give the passphrase with --passphrase-file or USERFILEFS_PASSPHRASE")
             }
+            Self::Crypt { cause: crypt::Error::NeedsKms, .. } => Some(
+                "print the wrapped key with `show URI wrapped-key --kms MASTER-KEY-ID`, let the KMS decrypt it, and \
+                 give the result with --data-key-file",
+            ),
+            Self::Crypt { cause: crypt::Error::NeedsPassphrase, .. } => {
+                Some("give the passphrase with --passphrase-file or USERFILEFS_PASSPHRASE")
+            }
+            Self::Crypt { cause: crypt::Error::NotWrappedFor, .. } => {
+                Some("give the master key's id exactly as it was in the kms option of BACKUP")
+            }
             Self::PartMissing { .. } => Some("name the other places of a locality-aware backup with --store"),
             _ => None,
         }

@@ -15,6 +15,8 @@ use super::Error;
 pub struct OpenOptions {
     /// Of an encrypted backup.
     pub passphrase: Option<Vec<u8>>,
+    /// The data key of a backup that is encrypted with KMS keys, as a KMS unwrapped it.
+    pub data_key: Option<Vec<u8>>,
     /// `LATEST` or the folder of a backup in a collection; `None`: what the address itself names.
     pub from: Option<String>,
     /// Where incremental layers are, when not at the default places.
@@ -73,7 +75,11 @@ pub fn latest(source: &dyn Source) -> Result<String, Error> {
 }
 
 impl OpenOptions {
-    /// The folder to open, relative to the source.
+    /// The folder to open, relative to the source: that of the address, or what `from` names.
+    pub fn folder_of(&self, source: &dyn Source, folder: &str) -> Result<String, Error> {
+        self.folder(source, folder, &names_of(&source.list("")?))
+    }
+
     fn folder(&self, source: &dyn Source, folder: &str, names: &[String]) -> Result<String, Error> {
         let folder = match self.from.as_deref() {
             Some(from) if from.trim_matches('/').eq_ignore_ascii_case("latest") => latest(source)?,
@@ -143,10 +149,17 @@ impl Layer {
         key: Option<&Key>,
     ) -> Result<Self, Error> {
         let (name, stored) = read_manifest(&**source, folder)?;
-        let key = match (key, &options.passphrase) {
-            (Some(key), _) => Some(key.clone()),
-            (None, Some(passphrase)) => Some(passphrase_key(&**source, folder, passphrase)?),
-            (None, None) => None,
+        let key = match (key, &options.data_key, &options.passphrase) {
+            (Some(key), _, _) => Some(key.clone()),
+            (None, Some(bytes), _) => {
+                let wrong = |cause| Error::Crypt { file: source.place(&name), cause };
+                Some(Key::from_bytes(bytes).map_err(wrong)?)
+            }
+            (None, None, Some(passphrase)) => Some(passphrase_key(&**source, folder, passphrase)?),
+            (None, None, None) => {
+                refuse_kms(&**source, folder, &stored)?;
+                None
+            }
         };
         let manifest_error = |cause| Error::Manifest { file: source.place(&name), cause };
         let plain = decrypt(stored, key.as_ref(), &source.place(&name))?;
@@ -294,8 +307,8 @@ pub(super) fn fill_slim(
     slim::fill(manifest, &table(slim::FILE_LIST)?, &table(descriptors)?).map_err(of_manifest)
 }
 
-/// The key of a passphrase: by the parameters beside the manifest, or those of the full backup it stands on.
-fn passphrase_key(source: &dyn Source, folder: &str, passphrase: &[u8]) -> Result<Key, Error> {
+/// The encryption parameters beside the manifest, or of the full backup that it stands on; newest first.
+fn infos(source: &dyn Source, folder: &str) -> Result<Vec<(String, EncryptionInfo)>, Error> {
     let mut folders = vec![folder.to_owned()];
     let parts: Vec<&str> = folder.split('/').collect();
     if let Some(above) = parts.len().checked_sub(2).and_then(|keep| parts.get(..keep)) {
@@ -305,15 +318,54 @@ fn passphrase_key(source: &dyn Source, folder: &str, passphrase: &[u8]) -> Resul
     }
     for folder in folders {
         let listed = source.list(&join(&folder, names::ENCRYPTION_INFO))?;
+        let number = |name: &str| name.rsplit('-').next().and_then(|n| n.parse::<u64>().ok());
         let mut found: Vec<&Listed> = listed.iter().collect();
-        found.sort_by_key(|file| std::cmp::Reverse(file.name.clone()));
-        if let Some(info) = found.first() {
-            let crypt_error = |cause| Error::Crypt { file: source.place(&info.name), cause };
-            let decoded = EncryptionInfo::decode(&source.read(&info.name)?).map_err(crypt_error)?;
-            return decoded.passphrase_key(passphrase).map_err(crypt_error);
+        found.sort_by_key(|file| std::cmp::Reverse(number(&file.name)));
+        let decoded = found.into_iter().map(|file| {
+            let place = source.place(&file.name);
+            let info = EncryptionInfo::decode(&source.read(&file.name)?)
+                .map_err(|cause| Error::Crypt { file: place.clone(), cause })?;
+            Ok((place, info))
+        });
+        let decoded: Vec<_> = decoded.collect::<Result<_, Error>>()?;
+        if !decoded.is_empty() {
+            return Ok(decoded);
         }
     }
-    Err(Error::NotEncrypted)
+    Ok(Vec::new())
+}
+
+fn passphrase_key(source: &dyn Source, folder: &str, passphrase: &[u8]) -> Result<Key, Error> {
+    let infos = infos(source, folder)?;
+    let found = infos.iter().find(|(_, info)| info.uses_passphrase()).or(infos.first());
+    let (file, info) = found.ok_or(Error::NotEncrypted)?;
+    info.passphrase_key(passphrase).map_err(|cause| Error::Crypt { file: file.clone(), cause })
+}
+
+/// An error for an encrypted manifest whose key only a KMS can give.
+fn refuse_kms(source: &dyn Source, folder: &str, stored: &[u8]) -> Result<(), Error> {
+    if !envelope::is_encrypted(stored) {
+        return Ok(());
+    }
+    match infos(source, folder)?.into_iter().next() {
+        Some((file, info)) if !info.uses_passphrase() => {
+            Err(Error::Crypt { file, cause: crypt::Error::NeedsKms })
+        }
+        _ => Ok(()),
+    }
+}
+
+/// The data key of a backup as it is wrapped for a master key of a KMS, which alone can unwrap it.
+pub fn wrapped_key(source: &dyn Source, folder: &str, master_key_id: &str) -> Result<Vec<u8>, Error> {
+    let infos = infos(source, folder)?;
+    let mut last = Error::NotEncrypted;
+    for (file, info) in infos {
+        match info.wrapped_key(master_key_id) {
+            Ok(wrapped) => return Ok(wrapped.to_vec()),
+            Err(cause) => last = Error::Crypt { file, cause },
+        }
+    }
+    Err(last)
 }
 
 fn decrypt(stored: Vec<u8>, key: Option<&Key>, place: &str) -> Result<Vec<u8>, Error> {

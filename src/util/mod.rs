@@ -1,4 +1,5 @@
-//! Clock and redaction of secrets. Used by every layer, uses none.
+//! Clock, redaction of secrets, base64. Used by every layer, uses none.
 
+pub mod base64;
 pub mod clock;
 pub mod redact;

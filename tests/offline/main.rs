@@ -11,6 +11,7 @@ mod go_verifier;
 mod help;
 mod indexes;
 mod kept;
+mod kms;
 mod kv;
 mod later;
 mod manifest;
