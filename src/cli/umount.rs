@@ -96,7 +96,9 @@ fn one(mut plan: Unmount) -> anyhow::Result<()> {
             ));
         }
         Ok(Unmounted::Elsewhere(holder)) => {
-            output::note(format!("{shown} is unmounted here, and everything is stored; still used by {holder}"));
+            output::note(format!(
+                "{shown} is unmounted here, and everything is stored; still used by {holder}"
+            ));
         }
         Ok(Unmounted::Lingering) => {
             output::note(format!(

@@ -342,8 +342,16 @@ impl UserfileFs {
                 st.pinned = true;
                 return Ok(());
             }
-            (((st.attrs.clone()), st.mtime), st.version)
+            ((st.attrs.clone(), st.mtime), st.version)
         };
+        {
+            // Set to what they were: rsync does that to each directory that it has filled.
+            let mut st = dir.st.lock();
+            if st.version == version && st.stored.as_ref() == Some(&row) {
+                st.attr_dirty = false;
+                return Ok(());
+            }
+        }
         let Ok(path) = self.stored_path(dir.ino) else { return Ok(()) };
         let path = if path.is_empty() { "/".to_owned() } else { path };
         let (attrs, mtime) = row.clone();
@@ -352,6 +360,7 @@ impl UserfileFs {
             .await?;
         let mut st = dir.st.lock();
         st.written_down = true;
+        st.stored = Some(row.clone());
         if st.version == version {
             st.attr_dirty = false;
         }

@@ -183,6 +183,9 @@ impl UserfileFs {
         {
             let mut st = made.st.lock();
             st.written_down = written_down;
+            if !written_down {
+                st.stored = None;
+            }
             st.pinned = !written_down;
             // Known to be empty: nothing has to be asked while it is filled.
             st.listing = Some(Listing {

@@ -305,6 +305,8 @@ pub struct DirState {
     pub atime: Option<Micros>,
     /// The companion table has a row for it.
     pub written_down: bool,
+    /// What that row says, as far as is known.
+    pub stored: Option<(Attrs, Micros)>,
     /// Attributes differ from the row.
     pub attr_dirty: bool,
     /// Attributes, or its existence, that nothing but this node keeps (no companion table).
@@ -353,6 +355,7 @@ impl DirNode {
                 ctime: mtime,
                 atime: None,
                 written_down: meta.row.is_some(),
+                stored: meta.row.clone(),
                 attr_dirty: false,
                 pinned: false,
                 unlinked: false,
@@ -398,6 +401,7 @@ impl DirState {
             return;
         }
         self.written_down = meta.row.is_some();
+        self.stored = meta.row.clone();
         if let Some((attrs, mtime)) = &meta.row {
             self.attrs = attrs.clone();
             // Entries changed here since: the later time is the better one.

@@ -127,15 +127,24 @@ impl UserfileFs {
         };
         let chunk_len = self.table.chunk_len() as u64;
         let base = {
-            let st = file.st.lock();
+            let mut st = file.st.lock();
             if offset >= st.size {
                 return Some(Ok(Slice::Own(Vec::new())));
             }
             let base = st.base?;
             let as_stored =
                 st.overlay.is_clean() && st.overlay.base_valid() == st.size && base.size == st.size;
-            if !as_stored || !matches!(st.shape, Shape::Regular) {
+            if !as_stored {
                 return None;
+            }
+            match st.shape {
+                Shape::Regular => {}
+                // Fetched along with another file, which looked at all its rows.
+                Shape::Unknown if base.size <= SMALL_BYTES.min(chunk_len) => {
+                    self.cache.get(base.id, 0).filter(|data| data.len() as u64 == base.size)?;
+                    st.shape = Shape::Regular;
+                }
+                Shape::Unknown | Shape::Irregular(_) => return None,
             }
             base
         };
