@@ -8,6 +8,7 @@ use crate::engine::show::{self, Details};
 use crate::engine::tabular::Format;
 use crate::util::base64;
 use clap::ValueEnum;
+use clap::builder::{PossibleValuesParser, TypedValueParser};
 
 /// What to show.
 #[derive(ValueEnum, Clone, Copy, PartialEq, Eq, Debug)]
@@ -28,36 +29,11 @@ pub enum What {
     WrappedKey,
 }
 
-/// How rows are printed.
-#[derive(ValueEnum, Clone, Copy, PartialEq, Eq, Debug)]
-#[allow(missing_docs, reason = "the names say it")]
-pub enum RowFormat {
-    Table,
-    Csv,
-    Tsv,
-    Json,
-    Ndjson,
-    Records,
-    Sql,
-    Raw,
-    Html,
-}
-
-impl RowFormat {
-    /// The engine's word for it.
-    pub fn engine(self) -> Format {
-        match self {
-            Self::Table => Format::Table,
-            Self::Csv => Format::Csv,
-            Self::Tsv => Format::Tsv,
-            Self::Json => Format::Json,
-            Self::Ndjson => Format::Ndjson,
-            Self::Records => Format::Records,
-            Self::Sql => Format::Sql,
-            Self::Raw => Format::Raw,
-            Self::Html => Format::Html,
-        }
-    }
+/// The formats by their names.
+fn formats() -> impl TypedValueParser<Value = Format> {
+    let find = |name: String| Format::ALL.iter().find(|(own, _)| *own == name).map(|(_, format)| *format);
+    PossibleValuesParser::new(Format::ALL.map(|(name, _)| name))
+        .try_map(move |name| find(name).ok_or("unknown format"))
 }
 
 const EXAMPLES: &str = "\
@@ -95,15 +71,15 @@ pub struct Args {
     kms: Option<String>,
 
     /// How to print rows [default: table on a terminal, else tsv]
-    #[arg(long, value_enum, value_name = "FORMAT")]
-    format: Option<RowFormat>,
+    #[arg(long, value_parser = formats(), value_name = "FORMAT")]
+    format: Option<Format>,
 }
 
 /// Runs it.
 pub fn run(args: Args) -> anyhow::Result<Exit> {
     let place = args.place.open()?;
-    let default = if output::to_terminal() { RowFormat::Table } else { RowFormat::Tsv };
-    let format = args.format.unwrap_or(default).engine();
+    let default = if output::to_terminal() { Format::Table } else { Format::Tsv };
+    let format = args.format.unwrap_or(default);
     let details = Details {
         schemas: args.what == What::Schemas,
         privileges: args.privileges,

@@ -45,6 +45,21 @@ pub enum Format {
     Html,
 }
 
+impl Format {
+    /// Names and formats.
+    pub const ALL: [(&'static str, Format); 9] = [
+        ("table", Format::Table),
+        ("csv", Format::Csv),
+        ("tsv", Format::Tsv),
+        ("json", Format::Json),
+        ("ndjson", Format::Ndjson),
+        ("records", Format::Records),
+        ("sql", Format::Sql),
+        ("raw", Format::Raw),
+        ("html", Format::Html),
+    ];
+}
+
 impl Table {
     /// The text in a format, with a newline at its end.
     pub fn print(&self, format: Format) -> String {

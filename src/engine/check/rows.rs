@@ -109,16 +109,19 @@ impl<'t> Work<'t> {
     }
 }
 
+/// Keys and values.
+type Borrowed<'p> = Vec<(&'p [u8], &'p [u8])>;
+
 /// Memory of a row and of its pairs, kept from one row to the next.
 #[derive(Default)]
 struct Buffers {
     row: Vec<Datum<'static>>,
-    pairs: Vec<(&'static [u8], &'static [u8])>,
+    pairs: Borrowed<'static>,
 }
 
 impl Buffers {
     /// Empty vectors for another row. The standard library collects into the memory that is there.
-    fn take<'a>(&mut self) -> (Vec<Datum<'a>>, Vec<(&'a [u8], &'a [u8])>) {
+    fn take<'a>(&mut self) -> (Vec<Datum<'a>>, Borrowed<'a>) {
         let (row, pairs) = (std::mem::take(&mut self.row), std::mem::take(&mut self.pairs));
         (
             row.into_iter().map(|_| Datum::Null).collect(),
@@ -127,7 +130,7 @@ impl Buffers {
     }
 
     /// Keeps the memory.
-    fn put(&mut self, (mut row, mut pairs): (Vec<Datum<'_>>, Vec<(&[u8], &[u8])>)) {
+    fn put(&mut self, (mut row, mut pairs): (Vec<Datum<'_>>, Borrowed<'_>)) {
         row.clear();
         pairs.clear();
         self.row = row.into_iter().map(|_| Datum::Null).collect();
@@ -135,7 +138,7 @@ impl Buffers {
     }
 }
 
-fn borrow<'p>(pairs: &'p [Pair], into: &mut Vec<(&'p [u8], &'p [u8])>) {
+fn borrow<'p>(pairs: &'p [Pair], into: &mut Borrowed<'p>) {
     into.clear();
     into.extend(pairs.iter().map(|pair| (pair.key.as_slice(), pair.value.as_slice())));
 }

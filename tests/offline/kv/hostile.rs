@@ -187,6 +187,8 @@ fn random_bytes_in_every_decoder() {
         }
         let _ = geo::ewkb(&b);
         let _ = geo::from_ewkb(&b, false);
+        let _ = geo::bounding_box(&b);
+        let _ = userfilefs::format::kv::inverted::bounding_box(&b);
         let _ = inverted::skip(&mut Reader::new(&b), None);
         let _ = key::split_family(&b);
         let _ = key::split_tenant(&b);
