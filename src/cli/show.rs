@@ -6,7 +6,7 @@ use crate::engine::Backup;
 use crate::engine::open::wrapped_key;
 use crate::engine::show::{self, Details};
 use crate::engine::tabular::Format;
-use crate::util::base64;
+use crate::format::base64;
 use clap::ValueEnum;
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 
@@ -66,6 +66,10 @@ pub struct Args {
     #[arg(long)]
     backup_type: bool,
 
+    /// The manifest of each layer as JSON, as the option as_json of 21.2 and later
+    #[arg(long, conflicts_with_all = ["privileges", "debug_ids", "backup_type"])]
+    as_json: bool,
+
     /// Id of a KMS master key, as in the kms option of BACKUP; for wrapped-key
     #[arg(long, value_name = "ID", required_if_eq("what", "wrapped-key"))]
     kms: Option<String>,
@@ -99,6 +103,7 @@ pub fn run(args: Args) -> anyhow::Result<Exit> {
     }
     let backup = Backup::open(&place.source, &place.folder, &place.options).map_err(explain)?;
     let text = match args.what {
+        _ if args.as_json => show::manifests(&backup).map_err(explain)?.print(format),
         What::Backup | What::Schemas => show::objects(&backup, details).map_err(explain)?.print(format),
         What::Files => show::files(&backup).print(format),
         What::Ranges => show::ranges(&backup).print(format),

@@ -10,7 +10,7 @@ use crate::format::descriptor::create::Qualify;
 use crate::format::descriptor::{Catalog, Descriptor, privileges};
 use crate::format::kv::key;
 use crate::format::kv::varint::Reader;
-use crate::format::manifest::{COVERAGE_ALL, Span, Timestamp};
+use crate::format::manifest::{COVERAGE_ALL, Span, Timestamp, json};
 
 use super::open::{Backup, Layer, list_backups};
 use super::tabular::{Align, Table};
@@ -106,6 +106,17 @@ pub fn objects(backup: &Backup, details: Details) -> Result<Table, Error> {
         layer_objects(layer, details, &mut table.rows)?;
     }
     Ok(table)
+}
+
+/// SHOW BACKUP WITH as_json: the manifest of each layer.
+pub fn manifests(backup: &Backup) -> Result<Table, Error> {
+    let row = |layer: &Layer| {
+        let text = json::manifest(&layer.manifest.encode())
+            .map_err(|cause| Error::Manifest { file: layer.source.place(&layer.manifest_name), cause })?;
+        Ok(vec![Some(text)])
+    };
+    let rows = backup.layers.iter().map(row).collect::<Result<_, Error>>()?;
+    Ok(Table { columns: vec![("manifest", Align::Left)], rows })
 }
 
 fn layer_objects(layer: &Layer, details: Details, rows: &mut Vec<Vec<Option<String>>>) -> Result<(), Error> {

@@ -1,5 +1,4 @@
-//! Clock, redaction of secrets, base64. Used by every layer, uses none.
+//! Clock and redaction of secrets. Used by every layer, uses none.
 
-pub mod base64;
 pub mod clock;
 pub mod redact;

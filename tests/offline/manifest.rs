@@ -201,3 +201,44 @@ fn types_come_back_as_stored() {
     }
     assert!(compared > 200, "{compared}");
 }
+
+#[test]
+fn json_equals_the_servers() {
+    fn compare(got: &serde_json::Value, want: &serde_json::Value, at: &str) {
+        use serde_json::Value::{Array, Object};
+        match (got, want) {
+            (Object(got), Object(want)) => {
+                let keys: std::collections::BTreeSet<&String> = got.keys().chain(want.keys()).collect();
+                for key in keys {
+                    let of = |object: &serde_json::Map<String, serde_json::Value>| object.get(key).cloned();
+                    let (got, want) =
+                        (of(got).expect(at), want.get(key).unwrap_or_else(|| panic!("{at}.{key}")));
+                    compare(&got, want, &format!("{at}.{key}"));
+                }
+            }
+            (Array(got), Array(want)) => {
+                assert_eq!(got.len(), want.len(), "{at}");
+                got.iter()
+                    .zip(want)
+                    .enumerate()
+                    .for_each(|(i, (got, want))| compare(got, want, &format!("{at}[{i}]")));
+            }
+            _ => assert_eq!(got, want, "{at}"),
+        }
+    }
+    let Some(root) = fixtures() else { return };
+    for (layer, recorded) in [
+        ("backups/bank-to/backup", "backups/bank-to/manifest"),
+        ("backups/keyenc/backup", "backups/keyenc/manifest"),
+        ("backups/extra/backup", "backups/extra/manifest"),
+    ] {
+        let plain = envelope::unpack(&stored(&root.join(layer)), envelope::UNPACKED_LEN_MAX).unwrap();
+        let text = manifest::json::manifest(&plain).unwrap();
+        let want = std::fs::read_to_string(root.join(recorded).join("BACKUP_MANIFEST.json")).unwrap();
+        let parse = |text: &str| serde_json::from_str::<serde_json::Value>(text).unwrap();
+        compare(&parse(&text), &parse(&want), layer);
+        for len in (0..plain.len()).step_by(97) {
+            let _ = manifest::json::manifest(&plain[..len]);
+        }
+    }
+}

@@ -232,3 +232,14 @@ fn kinds_of_backups_are_shown_where_asked() {
     let table = show::objects(&incremental, Details { backup_type: true, ..Details::default() }).unwrap();
     assert!(table.rows.iter().all(|row| row[4].as_deref() == Some("incremental")));
 }
+
+#[test]
+fn manifests_are_shown_as_json() {
+    let Some(root) = fixtures() else { return };
+    let table = show::manifests(&open(&root.join("backups/x-to"))).unwrap();
+    assert_eq!((table.columns[0].0, table.rows.len()), ("manifest", 1));
+    let text = table.rows[0][0].as_ref().unwrap();
+    let json: serde_json::Value = serde_json::from_str(text).unwrap();
+    assert_eq!(json["descriptors"][1]["table"]["name"], "x");
+    assert!(text.starts_with("{\"buildInfo\": {\"cgoCompiler\": "), "{text}");
+}

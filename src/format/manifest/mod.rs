@@ -13,6 +13,7 @@
 pub mod chain;
 pub mod elide;
 pub mod envelope;
+pub mod json;
 pub mod names;
 pub mod proto;
 pub mod slim;
