@@ -203,8 +203,8 @@ mod tests {
         assert_eq!(hint(&e).as_deref(), Some("mend it"));
         let e = failure("bad flag", "leave it out").context("so: bad flag");
         assert_eq!(message(&e), "so: bad flag");
+        assert_eq!(hint(&e).as_deref(), Some("leave it out"));
         let e = anyhow::Error::from(io::Error::from_raw_os_error(2)).context("cannot use /a");
         assert_eq!(message(&e), "cannot use /a: No such file or directory");
-        assert_eq!(hint(&e).as_deref(), Some("leave it out"));
     }
 }
