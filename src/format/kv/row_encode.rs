@@ -95,8 +95,10 @@ impl RowEncoder {
         row: &[Datum<'_>],
         emit: &mut Emit<'_, E>,
     ) -> std::result::Result<(), E> {
-        let plan =
-            self.indexes.get(index).ok_or(Error::Layout { what: format!("there is no index {index}") })?;
+        let plan = self
+            .indexes
+            .get(index)
+            .ok_or_else(|| Error::Layout { what: format!("there is no index {index}") })?;
         let (key, value) = (&mut self.key, &mut self.value);
         match plan {
             IndexPlan::WholeRows(plan) => whole_row(&self.layout, plan, row, key, value, emit),
