@@ -471,10 +471,8 @@ impl Plan {
 
     /// What the table of mounts shows.
     fn shown(&self, settings: &Settings) -> String {
-        let private = embedded::Place::of_user().map(|place| Host::Unix(place.socket_dir()));
-        let is_private =
-            private.is_ok_and(|private| settings.hosts().iter().any(|(host, _)| *host == private));
-        let server = if is_private { "embedded".to_string() } else { settings.describe() };
+        let server =
+            if private_place(settings).is_some() { "embedded".to_string() } else { settings.describe() };
         config::shown(&self.source, &self.options, &server)
     }
 
@@ -581,6 +579,7 @@ impl Plan {
                 told(e, hint)
             })?;
         let settings = settings.with_database(&place.prefix.database);
+        let free_dir = private_place(&settings).map(|private| private.home().to_path_buf());
         let pool = Pool::connect(settings, self.pool.clone()).await?;
         let options = &self.options;
         let read_only = options.read_only || pool.dialect().read_only();
@@ -600,7 +599,7 @@ impl Plan {
             let hint = e.hint();
             told(e, hint.as_deref())
         })?;
-        Ok(UserfileFs::new(table, Config { read_only, ..self.fs_config(place.subdir) }))
+        Ok(UserfileFs::new(table, Config { read_only, free_dir, ..self.fs_config(place.subdir) }))
     }
 
     fn fs_config(&self, subdir: String) -> Config {
@@ -630,6 +629,13 @@ impl Plan {
             ..default
         }
     }
+}
+
+/// The place of the private server, if that is where these settings lead.
+fn private_place(settings: &Settings) -> Option<embedded::Place> {
+    let place = embedded::Place::of_user().ok()?;
+    let socket = Host::Unix(place.socket_dir());
+    settings.hosts().iter().any(|(host, _)| *host == socket).then_some(place)
 }
 
 /// A user's or group's number.

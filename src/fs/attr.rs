@@ -478,7 +478,10 @@ impl UserfileFs {
             },
             None => self.ask_usage().await?,
         };
-        Ok(StatFs { files, used_bytes: bytes, free_bytes: self.cfg.free_bytes })
+        let disk = self.cfg.free_dir.as_deref().and_then(|dir| nix::sys::statvfs::statvfs(dir).ok());
+        let free_bytes =
+            disk.map_or(self.cfg.free_bytes, |disk| disk.blocks_available() * disk.fragment_size());
+        Ok(StatFs { files, used_bytes: bytes, free_bytes })
     }
 
     async fn ask_usage(&self) -> Result<(u64, u64)> {

@@ -32,6 +32,16 @@ impl std::ops::Deref for Data {
     }
 }
 
+impl Data {
+    /// The memory that it takes, in bytes. A large answer of the server sits in a receive buffer that had doubled
+    /// until it fitted.
+    fn cost(&self) -> usize {
+        let len = self.len();
+        let buffer = if matches!(self, Data::Row(_)) && len >= LARGE_ROW_BYTES { len * 2 } else { len };
+        buffer + ENTRY_OVERHEAD_BYTES
+    }
+}
+
 type Key = (FileId, u64);
 
 struct Inner {
@@ -47,6 +57,8 @@ pub struct ChunkCache {
     bytes_max: usize,
 }
 
+/// From this size on a row's buffer counts, not its contents alone, in bytes.
+const LARGE_ROW_BYTES: usize = 1 << 20;
 /// What an entry costs beside its bytes.
 const ENTRY_OVERHEAD_BYTES: usize = 256;
 
@@ -82,9 +94,9 @@ impl ChunkCache {
     /// Adds a chunk and drops the oldest beyond the bound.
     pub fn put(&self, id: FileId, offset: u64, data: Data) {
         let mut inner = self.inner.lock();
-        inner.bytes += data.len() + ENTRY_OVERHEAD_BYTES;
+        inner.bytes += data.cost();
         if let Some(((old_id, old_offset), old)) = inner.chunks.push((id, offset), data) {
-            inner.bytes -= old.len() + ENTRY_OVERHEAD_BYTES;
+            inner.bytes -= old.cost();
             if (old_id, old_offset) != (id, offset) {
                 inner.unlist(old_id, old_offset);
                 inner.files.entry(id).or_default().push(offset);
@@ -94,7 +106,7 @@ impl ChunkCache {
         }
         while inner.bytes > self.bytes_max {
             let Some(((id, offset), old)) = inner.chunks.pop_lru() else { break };
-            inner.bytes -= old.len() + ENTRY_OVERHEAD_BYTES;
+            inner.bytes -= old.cost();
             inner.unlist(id, offset);
         }
     }
@@ -109,7 +121,7 @@ impl ChunkCache {
         let mut inner = self.inner.lock();
         for offset in inner.files.remove(&id).unwrap_or_default() {
             if let Some(old) = inner.chunks.pop(&(id, offset)) {
-                inner.bytes -= old.len() + ENTRY_OVERHEAD_BYTES;
+                inner.bytes -= old.cost();
             }
         }
     }
