@@ -61,7 +61,7 @@ Mount options (-o, separated by commas; a backslash makes a comma literal):
   async, async_close      close returns before the file is stored; fsync and
                           umount wait (mount(8) only passes async_close on)
   sync                    every write waits for the store
-  dirty=SIZE              memory for what is not stored yet (64M)
+  dirty=SIZE              memory for what is not stored yet (48M)
   cache=SIZE              memory for what was read (48M)
   max_hole=SIZE           largest hole that is filled with zeros (64G)
   recover                 read files with the wrong offsets of an old defect
