@@ -108,6 +108,13 @@ impl Run {
     }
 
     fn real(&mut self, op: &Op) -> Result<Out, i32> {
+        // Emptied or cut to what it was: only a time changes, and that is stored a moment later.
+        self.attrs_changed |= match op {
+            Op::Overwrite { data, .. } => data.is_empty(),
+            Op::Open { mode, .. } => *mode == Mode::Truncate,
+            Op::SetLen { .. } | Op::HandleSetLen { .. } => true,
+            _ => false,
+        };
         let p = |path: &str| self.mount().path(path);
         match op {
             Op::Write { path, at, data } => {
