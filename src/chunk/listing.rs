@@ -53,15 +53,14 @@ pub fn take_page(
     out: &mut DirPage,
 ) -> Option<DirCursor> {
     let entries_before = out.files.len() + out.dirs.len();
-    let mut last = (Last::Entry, Vec::new());
+    let name = rows.last().map(|row| row.name.clone()).unwrap_or_default();
+    let mut kind = Last::Entry;
     let mut strays = 0;
     for row in rows {
-        let name = row.name.clone();
-        let kind = take_row(dir, row, out);
+        kind = take_row(dir, row, out);
         if matches!(kind, Last::Stray) {
             strays += 1;
         }
-        last = (kind, name);
     }
     if !full {
         return None;
@@ -70,7 +69,6 @@ pub fn take_page(
     let largest = limit.clamp(PAGE_MIN, PAGE_MAX);
     let page = if gained * 2 >= cursor.page { (cursor.page * PAGE_GROWTH).min(largest) } else { PAGE_MIN };
     let next = |from: String, after| Some(DirCursor { from, after, page });
-    let (kind, name) = last;
     match kind {
         Last::Below(component) => match std::str::from_utf8(&component) {
             Ok(c) => next(format!("{dir}/{c}0"), false),

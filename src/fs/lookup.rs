@@ -5,10 +5,11 @@
 //! is listed. So a few look-ups in a huge directory stay cheap, and a copy of a whole tree costs a
 //! query a page.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use super::FastMap;
 use super::control;
 use super::error::{FsError, Result};
 use super::node::{DirMeta, DirNode, DirState, FileMeta, FileNode, LinkNode, LinkState, Listing, Meta};
@@ -291,10 +292,10 @@ impl UserfileFs {
         path: &str,
         whole: bool,
     ) -> Result<Option<std::collections::BTreeMap<String, Meta>>> {
-        let mut files: HashMap<String, FileMeta> = HashMap::new();
-        let mut dirs: HashMap<String, DirMeta> = HashMap::new();
+        let mut files: Vec<(String, FileMeta)> = Vec::new();
+        let mut dirs: FastMap<String, DirMeta> = FastMap::default();
         let mut implied: BTreeSet<String> = BTreeSet::new();
-        let mut links = HashMap::new();
+        let mut links = FastMap::default();
         let mut cursor = None;
         let limit = if whole { PAGE_ENTRIES } else { PROBE_ENTRIES };
         loop {
@@ -303,7 +304,7 @@ impl UserfileFs {
             self.note_unshowable(&page.unshowable);
             for row in &page.files {
                 match last_component(&row.name) {
-                    Some(name) => drop(files.insert(name.to_owned(), FileMeta::of(row))),
+                    Some(name) => files.push((name.to_owned(), FileMeta::of(row))),
                     None => self.note_unshowable(std::slice::from_ref(&row.name)),
                 }
             }
@@ -329,15 +330,22 @@ impl UserfileFs {
                 return Ok(None);
             }
         }
-        let mut entries: std::collections::BTreeMap<String, Meta> =
-            links.into_iter().map(|(k, v)| (k, Meta::Link(v))).collect();
-        for (name, meta) in files {
-            if implied.contains(&name) {
-                self.note_shadowed(&format!("{path}/{name}"));
-                continue;
-            }
-            dirs.remove(&name);
-            entries.insert(name, Meta::File(meta));
+        // In order already, so that the tree is built at once.
+        let mut entries: std::collections::BTreeMap<String, Meta> = files
+            .into_iter()
+            .filter(|(name, _)| {
+                let shadowed = implied.contains(name);
+                if shadowed {
+                    self.note_shadowed(&format!("{path}/{name}"));
+                } else if !dirs.is_empty() {
+                    dirs.remove(name);
+                }
+                !shadowed
+            })
+            .map(|(name, meta)| (name, Meta::File(meta)))
+            .collect();
+        for (name, link) in links {
+            entries.entry(name).or_insert(Meta::Link(link));
         }
         entries.extend(dirs.into_iter().map(|(k, v)| (k, Meta::Dir(v))));
         if path == self.cfg.subdir {

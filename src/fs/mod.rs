@@ -63,6 +63,9 @@ use self::tree::{Body, Tree};
 use crate::chunk::FileTable;
 use crate::util::clock::{Micros, now_micros};
 
+/// A map whose hashing costs little: a listing of 100,000 names passes through several.
+pub(crate) type FastMap<K, V> = std::collections::HashMap<K, V, foldhash::fast::RandomState>;
+
 /// The filesystem over one pair of userfile tables.
 pub struct UserfileFs {
     table: FileTable,

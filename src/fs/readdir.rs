@@ -26,13 +26,13 @@ struct SnapshotEntry {
 }
 
 /// An entry handed to the kernel.
-pub struct DirEntry {
+pub struct DirEntry<'a> {
     /// Inode number.
     pub ino: u64,
     /// Kind.
     pub kind: Kind,
     /// Name.
-    pub name: String,
+    pub name: &'a str,
     /// Attributes, for readdirplus; the kernel then holds a reference to the inode.
     pub stat: Option<Stat>,
 }
@@ -47,7 +47,7 @@ impl UserfileFs {
         handle: u64,
         offset: u64,
         plus: bool,
-        mut add: impl FnMut(&DirEntry, u64) -> bool + Send,
+        add: impl FnMut(&DirEntry<'_>, u64) -> bool + Send,
     ) -> Result<()> {
         let open = self.handles.get(handle)?;
         let Open::Dir(slot) = &open.what else { return Err(FsError::NotDir) };
@@ -60,47 +60,77 @@ impl UserfileFs {
                 made
             }
         };
+        self.hand_out(ino, &snapshot, offset, plus, add);
+        Ok(())
+    }
+
+    /// As [`Self::readdir`] where reading goes on in entries that are there.
+    pub fn try_readdir(
+        &self,
+        ino: u64,
+        handle: u64,
+        offset: u64,
+        plus: bool,
+        add: impl FnMut(&DirEntry<'_>, u64) -> bool,
+    ) -> Option<Result<()>> {
+        if offset == 0 {
+            return None;
+        }
+        let open = self.handles.get(handle).ok()?;
+        let Open::Dir(slot) = &open.what else { return None };
+        let snapshot = slot.lock().clone()?;
+        self.hand_out(ino, &snapshot, offset, plus, add);
+        Some(Ok(()))
+    }
+
+    fn hand_out(
+        &self,
+        ino: u64,
+        snapshot: &DirSnapshot,
+        offset: u64,
+        plus: bool,
+        mut add: impl FnMut(&DirEntry<'_>, u64) -> bool,
+    ) {
         for (at, name, ino) in [(0u64, ".", ino), (1, "..", snapshot.parent)] {
             if offset <= at {
                 let stat = self.body(ino).ok().map(|body| self.stat_body(ino, &body));
-                let dot = DirEntry { ino, kind: Kind::Dir, name: name.to_owned(), stat };
+                let dot = DirEntry { ino, kind: Kind::Dir, name, stat };
                 if add(&dot, at + 1) {
-                    return Ok(());
+                    return;
                 }
             }
         }
         let first = offset.saturating_sub(2) as usize;
         for (at, entry) in snapshot.entries.iter().enumerate().skip(first) {
-            let Some(entry) = self.dir_entry(ino, &snapshot, entry, plus) else { continue };
+            let Some(entry) = self.dir_entry(ino, snapshot, entry, plus) else { continue };
             let referenced = entry.stat.is_some() && !snapshot.control;
             if add(&entry, at as u64 + 3) {
                 if referenced {
                     self.forget(entry.ino, 1);
                 }
-                return Ok(());
+                return;
             }
         }
-        Ok(())
     }
 
-    fn dir_entry(
+    fn dir_entry<'a>(
         &self,
         ino: u64,
         snapshot: &DirSnapshot,
-        entry: &SnapshotEntry,
+        entry: &'a SnapshotEntry,
         plus: bool,
-    ) -> Option<DirEntry> {
-        let name = entry.name.clone();
+    ) -> Option<DirEntry<'a>> {
+        let name = entry.name.as_str();
         if plus && !snapshot.control {
             // Removed since the snapshot: left out. Changed since: as it is now.
-            let stat = self.adopt_listed(ino, &name, entry)?;
+            let stat = self.adopt_listed(ino, name, entry)?;
             return Some(DirEntry { ino: stat.ino, kind: stat.kind, name, stat: Some(stat) });
         }
         if snapshot.control {
-            let stat = self.control_lookup(ino, &name)?.ok()??;
+            let stat = self.control_lookup(ino, name)?.ok()??;
             return Some(DirEntry { ino: stat.ino, kind: stat.kind, name, stat: Some(stat) });
         }
-        let number = self.tree.lock().listed_number(ino, &name);
+        let number = self.tree.lock().listed_number(ino, name);
         Some(DirEntry { ino: number, kind: entry.kind, name, stat: None })
     }
 

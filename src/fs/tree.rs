@@ -3,10 +3,10 @@
 //! Paths are never stored: a node knows its parent and its name, so that renaming a directory is
 //! one change. Inode numbers are a hash of the path at first sight, pinned until forgotten.
 
-use std::collections::HashMap;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
 
+use super::FastMap;
 use super::control::Control;
 use super::node::{DirNode, FileNode, LinkNode};
 
@@ -40,18 +40,18 @@ pub struct Node {
     pub attached: bool,
     /// What it is.
     pub body: Body,
-    children: HashMap<String, u64>,
+    children: FastMap<String, u64>,
 }
 
 /// All known nodes.
 pub struct Tree {
-    nodes: HashMap<u64, Node>,
+    nodes: FastMap<u64, Node>,
 }
 
 impl Tree {
     /// A tree with only its root.
     pub fn new(root: Arc<DirNode>) -> Self {
-        let mut nodes = HashMap::new();
+        let mut nodes = FastMap::default();
         nodes.insert(
             ROOT,
             Node {
@@ -60,7 +60,7 @@ impl Tree {
                 lookups: 1,
                 attached: true,
                 body: Body::Dir(root),
-                children: HashMap::new(),
+                children: FastMap::default(),
             },
         );
         Tree { nodes }
@@ -162,7 +162,7 @@ impl Tree {
             lookups: 0,
             attached: true,
             body,
-            children: HashMap::new(),
+            children: FastMap::default(),
         };
         self.nodes.insert(ino, node);
         if let Some(p) = self.nodes.get_mut(&parent) {

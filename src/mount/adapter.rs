@@ -17,7 +17,7 @@ use fuser::{
     ReplyOpen, ReplyStatfs, ReplyWrite, ReplyXattr, Request, TimeOrNow, WriteFlags,
 };
 
-use crate::fs::{self, FsError, Kind, Owner, SetAttr, Stat, TimeSet, UserfileFs};
+use crate::fs::{self, DirEntry, FsError, Kind, Owner, SetAttr, Stat, TimeSet, UserfileFs};
 use crate::util::clock::Micros;
 
 /// Largest write request asked of the kernel, in bytes.
@@ -214,6 +214,21 @@ fn reply_xattr(reply: ReplyXattr, answer: fs::Result<Vec<u8>>, size: u32) {
         Ok(data) if data.len() > size as usize => reply.error(Errno::from_i32(FsError::Range.errno())),
         Ok(data) => reply.data(&data),
         Err(e) => reply.error(errno("xattr", &e)),
+    }
+}
+
+fn add_plus(reply: &mut ReplyDirectoryPlus, ttl: &Duration, entry: &DirEntry<'_>, next: u64) -> bool {
+    let attr = match &entry.stat {
+        Some(stat) => file_attr(stat),
+        None => FileAttr { kind: file_type(entry.kind), ..missing_attr() },
+    };
+    reply.add(INodeNo(entry.ino), next, entry.name, ttl, &attr, Generation(0))
+}
+
+fn reply_listing(reply: ReplyDirectoryPlus, answer: fs::Result<()>) {
+    match answer {
+        Ok(()) => reply.ok(),
+        Err(e) => reply.error(errno("readdir", &e)),
     }
 }
 
@@ -574,20 +589,15 @@ impl Filesystem for Adapter {
         mut reply: ReplyDirectoryPlus,
     ) {
         let (fs, ttl) = (self.fs.clone(), self.attr_ttl().min(self.entry_ttl()));
+        let known =
+            fs.try_readdir(ino.0, fh.0, offset, true, |entry, next| add_plus(&mut reply, &ttl, entry, next));
+        if let Some(answer) = known {
+            return reply_listing(reply, answer);
+        }
         self.runtime.spawn(async move {
-            let answer = fs
-                .readdir(ino.0, fh.0, offset, true, |entry, next| {
-                    let attr = match &entry.stat {
-                        Some(stat) => file_attr(stat),
-                        None => FileAttr { kind: file_type(entry.kind), ..missing_attr() },
-                    };
-                    reply.add(INodeNo(entry.ino), next, &entry.name, &ttl, &attr, Generation(0))
-                })
-                .await;
-            match answer {
-                Ok(()) => reply.ok(),
-                Err(e) => reply.error(errno("readdir", &e)),
-            }
+            let add = |entry: &DirEntry<'_>, next| add_plus(&mut reply, &ttl, entry, next);
+            let answer = fs.readdir(ino.0, fh.0, offset, true, add).await;
+            reply_listing(reply, answer);
         });
     }
 
