@@ -570,7 +570,7 @@ impl Filesystem for Adapter {
         self.runtime.spawn(async move {
             let answer = fs
                 .readdir(ino.0, fh.0, offset, false, |entry, next| {
-                    reply.add(INodeNo(entry.ino), next, file_type(entry.kind), &entry.name)
+                    reply.add(INodeNo(entry.ino), next, file_type(entry.kind), entry.name)
                 })
                 .await;
             match answer {

@@ -339,3 +339,16 @@ fn generated_with_chunks_of_8_bytes() {
 fn generated_with_chunks_of_5000_bytes() {
     generated(5000, 30);
 }
+
+/// Growing in place stores bytes and size; a mode set meanwhile is stored as well.
+#[test]
+fn a_mode_set_while_a_file_grows() {
+    let path = || "a".to_owned();
+    let ops = [
+        Op::Overwrite { path: path(), data: Data(pattern(1, 25)) },
+        Op::Open { slot: 0, path: path(), mode: Mode::Create },
+        Op::HandleWrite { slot: 0, at: 25, data: Data(pattern(2, 7)) },
+        Op::Chmod { path: path(), mode: 0o600 },
+    ];
+    assert_eq!(check(8, &ops), Ok(()));
+}
