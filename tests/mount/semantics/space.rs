@@ -88,6 +88,8 @@ fn listing_while_files_come_and_go() {
                 let _ = std::fs::remove_file(m.path(&format!("d/zgo{}", (i + 25) % 50)));
             }
         });
+        // Also when an assertion fails: the other thread ends with this one.
+        let _done = Done(&done);
         for _ in 0..15 {
             let names: Vec<_> = std::fs::read_dir(m.path("d"))
                 .expect("list")
@@ -95,10 +97,20 @@ fn listing_while_files_come_and_go() {
                 .collect();
             let unique: BTreeSet<&String> = names.iter().collect();
             assert_eq!(unique.len(), names.len(), "a name twice");
-            assert_eq!(names.iter().filter(|n| n.starts_with("stay")).count(), 400);
+            let missing: Vec<String> =
+                (0..400).map(|i| format!("stay{i:03}")).filter(|n| !unique.contains(n)).collect();
+            assert!(missing.is_empty(), "{missing:?} are missing of {} names", names.len());
         }
-        done.store(true, std::sync::atomic::Ordering::Relaxed);
     });
+}
+
+/// Ends the other thread's loop when this one ends.
+struct Done<'a>(&'a std::sync::atomic::AtomicBool);
+
+impl Drop for Done<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, std::sync::atomic::Ordering::Relaxed);
+    }
 }
 
 /// Removing entries while reading a directory removes each, as `rm -r` does it.
