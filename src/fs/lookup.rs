@@ -72,7 +72,7 @@ impl UserfileFs {
     }
 
     /// The child if this mount's state of it is newer than the tables'.
-    fn local_child(&self, parent: u64, name: &str) -> Option<Stat> {
+    pub(super) fn local_child(&self, parent: u64, name: &str) -> Option<Stat> {
         let (ino, body) = {
             let tree = self.tree.lock();
             let ino = tree.child(parent, name)?;

@@ -135,19 +135,17 @@ impl UserfileFs {
     }
 
     fn adopt_listed(&self, parent: u64, name: &str, entry: &SnapshotEntry) -> Option<Stat> {
+        // First the node, then the listing: a file that is stored just now is in the listing before it stops being
+        // local (see note_stored). The other way round it could be missed in both, and be taken for removed.
+        if let Some(stat) = self.local_child(parent, name) {
+            return Some(stat);
+        }
         let current = self.dir(parent).ok().and_then(|dir| {
             let st = dir.st.lock();
             st.listing.as_ref().map(|l| l.entries.get(name).cloned())
         });
-        let meta = match current {
-            Some(current) => current,
-            None => entry.meta.clone(),
-        };
-        if meta.is_none() {
-            // A file that is not stored yet is only in the tree.
-            self.tree.lock().child(parent, name)?;
-        }
-        self.adopt(parent, name, meta).ok().flatten()
+        let meta = current.unwrap_or_else(|| entry.meta.clone())?;
+        self.adopt(parent, name, Some(meta)).ok().flatten()
     }
 
     async fn snapshot(self: &Arc<Self>, ino: u64) -> Result<DirSnapshot> {
