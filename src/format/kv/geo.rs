@@ -9,37 +9,31 @@ const WHAT: &str = "spatial object";
 
 /// The EWKB bytes of a SpatialObject.
 pub fn ewkb(object: &[u8]) -> Result<&[u8]> {
-    let mut r = Reader::new(object);
     let mut found: &[u8] = &[];
-    while !r.is_empty() {
-        let tag = r.leb(WHAT)?;
-        match tag & 7 {
-            0 => {
-                r.leb(WHAT)?;
-            }
-            1 => {
-                r.take(8, WHAT)?;
-            }
-            2 => {
-                let len = r.leb(WHAT)?;
-                let bytes = r.take_u64(len, WHAT)?;
-                if tag >> 3 == 2 {
-                    found = bytes;
-                }
-            }
-            5 => {
-                r.take(4, WHAT)?;
-            }
-            _ => return Err(Error::Invalid { what: WHAT }),
+    each_bytes(object, |field, bytes| {
+        if field == 2 {
+            found = bytes;
         }
-    }
+        Ok(())
+    })?;
     Ok(found)
 }
 
 /// Low x, high x, low y, high y of a SpatialObject; `None` where it has no extent.
 pub fn bounding_box(object: &[u8]) -> Result<Option<[f64; 4]>> {
-    let mut r = Reader::new(object);
     let mut found = None;
+    each_bytes(object, |field, bytes| {
+        if field == 5 {
+            found = Some(bounds(bytes)?);
+        }
+        Ok(())
+    })?;
+    Ok(found)
+}
+
+/// Calls `take` with the number and the bytes of each length-delimited field.
+fn each_bytes<'a>(object: &'a [u8], mut take: impl FnMut(u64, &'a [u8]) -> Result<()>) -> Result<()> {
+    let mut r = Reader::new(object);
     while !r.is_empty() {
         let tag = r.leb(WHAT)?;
         match tag & 7 {
@@ -52,9 +46,7 @@ pub fn bounding_box(object: &[u8]) -> Result<Option<[f64; 4]>> {
             2 => {
                 let len = r.leb(WHAT)?;
                 let bytes = r.take_u64(len, WHAT)?;
-                if tag >> 3 == 5 {
-                    found = Some(bounds(bytes)?);
-                }
+                take(tag >> 3, bytes)?;
             }
             5 => {
                 r.take(4, WHAT)?;
@@ -62,7 +54,7 @@ pub fn bounding_box(object: &[u8]) -> Result<Option<[f64; 4]>> {
             _ => return Err(Error::Invalid { what: WHAT }),
         }
     }
-    Ok(found)
+    Ok(())
 }
 
 fn bounds(message: &[u8]) -> Result<[f64; 4]> {
