@@ -399,8 +399,14 @@ pub fn lazy_unmount(dir: &Path) {
 
 /// Does the kernel list `dir` as a mount point? (Asks nobody who could hang.)
 pub fn is_mount_point(dir: &Path) -> bool {
+    !devices_at(dir).is_empty()
+}
+
+/// The devices, `major:minor`, that the kernel's table of mounts shows at `dir`.
+fn devices_at(dir: &Path) -> Vec<String> {
     let table = std::fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
-    table.lines().any(|line| line.split(' ').nth(4).is_some_and(|at| Path::new(at) == dir))
+    let at_dir = |line: &&str| line.split(' ').nth(4).is_some_and(|at| Path::new(at) == dir);
+    table.lines().filter(at_dir).filter_map(|line| line.split(' ').nth(2).map(str::to_owned)).collect()
 }
 
 /// The device of the filesystem that serves at `dir`.
@@ -408,9 +414,12 @@ fn mounted_device(dir: &Path) -> Option<u64> {
     if !is_mount_point(dir) {
         return None;
     }
-    // A dead mount that the new one is about to take away is in the table, too, but cannot be listed.
+    // A dead mount that the new one is about to take away is in the table, too, but cannot be listed; and once it is
+    // taken away, what can be listed is the directory below, whose device no mount at this place has.
     std::fs::read_dir(dir).ok()?;
-    std::fs::metadata(dir).ok().map(|meta| meta.dev())
+    let device = std::fs::metadata(dir).ok()?.dev();
+    let shown = format!("{}:{}", nix::sys::stat::major(device), nix::sys::stat::minor(device));
+    devices_at(dir).contains(&shown).then_some(device)
 }
 
 /// Cuts a FUSE connection when its time is over.
