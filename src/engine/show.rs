@@ -1,16 +1,19 @@
 //! What SHOW BACKUP and SHOW BACKUPS print.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 
 use chrono::{DateTime, Utc};
 
 use crate::destination::Source;
 use crate::format::descriptor::create::Qualify;
-use crate::format::descriptor::{Catalog, Descriptor, privileges};
+use crate::format::descriptor::names::ident;
+use crate::format::descriptor::privileges::{self, Holder};
+use crate::format::descriptor::proto::{ForeignKey, TYPE_MULTIREGION_ENUM};
+use crate::format::descriptor::{Catalog, Descriptor, TableDescriptor};
 use crate::format::kv::key;
 use crate::format::kv::varint::Reader;
-use crate::format::manifest::{COVERAGE_ALL, Span, Timestamp, json};
+use crate::format::manifest::{COVERAGE_ALL, Manifest, Span, Timestamp, json};
 
 use super::open::{Backup, Layer, list_backups};
 use super::tabular::{Align, Table};
@@ -104,6 +107,25 @@ pub fn objects(backup: &Backup, details: Details) -> Result<Table, Error> {
     let mut table = Table { columns, rows: Vec::new() };
     for layer in &backup.layers {
         layer_objects(layer, details, &mut table.rows)?;
+        let named = ["object_name", "object_id", "object_type", "backup_type", "start_time", "end_time"];
+        let at = named.map(|name| table.columns.iter().position(|(own, _)| *own == name));
+        for id in layer.manifest.tenant_ids() {
+            let cells = [
+                Some(id.to_string()),
+                Some(id.to_string()),
+                Some("TENANT".into()),
+                Some(kind(&layer.manifest).to_owned()),
+                timestamp(layer.manifest.start()),
+                timestamp(layer.manifest.end()),
+            ];
+            let mut row = vec![None; table.columns.len()];
+            for (at, cell) in at.iter().zip(cells) {
+                if let Some(place) = at.and_then(|at| row.get_mut(at)) {
+                    *place = cell;
+                }
+            }
+            table.rows.push(row);
+        }
     }
     Ok(table)
 }
@@ -148,14 +170,15 @@ fn layer_objects(layer: &Layer, details: Details, rows: &mut Vec<Vec<Option<Stri
         }
         row.push(Some(object.kind.to_owned()));
         if details.backup_type {
-            row.push(Some(if manifest.is_full() { "full" } else { "incremental" }.to_owned()));
+            row.push(Some(kind(manifest).to_owned()));
         }
         row.extend([timestamp(manifest.start()), timestamp(manifest.end())]);
         let mut create = None;
         if let Descriptor::Table(table) = descriptor {
             let (bytes, count) = sizes.get(&object.id).copied().unwrap_or_default();
             row.extend([Some(bytes.to_string()), Some(count.to_string())]);
-            create = Some(catalog.create_statement(table, Qualify::No)?);
+            // Of one whose types are not in the backup there is none to show, of the others there is.
+            create = catalog.create_statement(table, Qualify::No).ok();
         } else {
             row.extend([None, None]);
         }
@@ -165,12 +188,23 @@ fn layer_objects(layer: &Layer, details: Details, rows: &mut Vec<Vec<Option<Stri
         }
         if details.privileges {
             let found = descriptor.privileges();
-            row.push(Some(found.map_or(String::new(), |p| privileges::grants(p, &object.name))));
+            let holder = match descriptor {
+                Descriptor::Database(_) => Holder::Database,
+                Descriptor::Schema(_) => Holder::Schema,
+                Descriptor::Type(_) => Holder::Type,
+                Descriptor::Table(_) | Descriptor::Other(_) => Holder::Table,
+            };
+            let grants = found.map_or(String::new(), |p| privileges::grants(p, holder, &object.name));
+            row.push(Some(grants));
             row.push(Some(found.map_or(String::new(), |p| p.owner().to_owned())));
         }
         rows.push(row);
     }
     Ok(())
+}
+
+fn kind(manifest: &Manifest) -> &'static str {
+    if manifest.is_full() { "full" } else { "incremental" }
 }
 
 /// Ids of database and schema.
@@ -225,37 +259,77 @@ pub fn ranges(backup: &Backup) -> Table {
 
 /// The schema as a script: statements in an order in which they can run.
 pub fn script(backup: &Backup) -> Result<String, Error> {
-    let mut out = String::new();
-    let Some(layer) = backup.layers.last() else { return Ok(out) };
+    let Some(layer) = backup.layers.last() else { return Ok(String::new()) };
     let catalog = Catalog::of_manifest(&layer.manifest)?;
-    let mut push = |statement: String| {
-        let _ = writeln!(out, "{statement};");
-    };
+    let mut script = Script { catalog: &catalog, out: String::new(), current: None };
+    let visible: Vec<&TableDescriptor> = catalog.tables().filter(|table| table.is_visible()).collect();
     for descriptor in catalog.descriptors() {
         if let Descriptor::Database(database) = descriptor {
-            push(format!("CREATE DATABASE {}", crate::format::descriptor::names::ident(database.name())));
+            script.push(&catalog.create_database(database));
         }
     }
     for descriptor in catalog.descriptors() {
         if let Descriptor::Schema(schema) = descriptor {
-            push(catalog.create_schema(schema, Qualify::Database));
+            script.within(schema.parent_id(), &catalog.create_schema(schema, Qualify::Database));
         }
     }
     for descriptor in catalog.descriptors() {
         if let Descriptor::Type(ty) = descriptor
+            && ty.kind() != TYPE_MULTIREGION_ENUM
             && let Some(statement) = catalog.create_type(ty, Qualify::Database)
         {
-            push(statement);
+            script.within(ty.parent_id(), &statement);
         }
     }
-    // Sequences first: defaults of tables use them. Views last: they use tables.
-    for pass in 0..3 {
-        for table in catalog.tables().filter(|table| table.is_visible()) {
-            let kind = if table.is_sequence() { 0 } else { 1 + i32::from(table.is_view()) };
-            if kind == pass {
-                push(catalog.create_statement(table, Qualify::Database)?);
+    // Sequences first: defaults of tables use them. Foreign keys to tables that come later stand behind all.
+    let mut made = BTreeSet::new();
+    for sequences in [true, false] {
+        for table in visible.iter().filter(|table| !table.is_view() && table.is_sequence() == sequences) {
+            made.insert(table.id());
+            let there = |key: &ForeignKey| made.contains(&key.referenced_table_id());
+            script.within(table.parent_id(), &catalog.create_runnable(table, &there)?);
+        }
+    }
+    made.clear();
+    for table in visible.iter().filter(|table| !table.is_view() && !table.is_sequence()) {
+        made.insert(table.id());
+        for key in table.outbound_fks.iter().filter(|key| !made.contains(&key.referenced_table_id())) {
+            if let Some(statement) = catalog.add_foreign_key(table, key) {
+                script.within(table.parent_id(), &statement);
             }
         }
     }
-    Ok(out)
+    // Views last, each behind those that it uses.
+    let mut views: Vec<&TableDescriptor> = visible.into_iter().filter(|table| table.is_view()).collect();
+    while !views.is_empty() {
+        let waits = |view: &TableDescriptor| {
+            view.depends_on.iter().any(|id| *id != view.id() && views.iter().any(|other| other.id() == *id))
+        };
+        let at = views.iter().position(|view| !waits(view)).unwrap_or(0);
+        let view = views.remove(at);
+        script.within(view.parent_id(), &catalog.create_runnable(view, &|_| true)?);
+    }
+    Ok(script.out)
+}
+
+/// Statements, and the database in which the last one ran.
+struct Script<'c> {
+    catalog: &'c Catalog,
+    out: String,
+    current: Option<u32>,
+}
+
+impl Script<'_> {
+    fn push(&mut self, statement: &str) {
+        let _ = writeln!(self.out, "{statement};");
+    }
+
+    /// Names of schemas in a statement are those of its database.
+    fn within(&mut self, database: u32, statement: &str) {
+        if self.current != Some(database) {
+            self.current = Some(database);
+            self.push(&format!("USE {}", ident(&self.catalog.database_name(database))));
+        }
+        self.push(statement);
+    }
 }

@@ -153,9 +153,12 @@ impl Table {
         for (number, row) in self.rows.iter().enumerate() {
             let _ = writeln!(out, "-[ RECORD {} ]", number + 1);
             for ((name, _), cell) in self.columns.iter().zip(row) {
-                for (at, line) in cell.as_deref().unwrap_or("NULL").split('\n').enumerate() {
-                    let label = if at == 0 { *name } else { "" };
-                    let _ = writeln!(out, "{} | {line}", pad(label, widest, Align::Left));
+                let mut lines = cell.as_deref().unwrap_or("NULL").split('\n').peekable();
+                let mut label = *name;
+                while let Some(line) = lines.next() {
+                    let goes_on = if lines.peek().is_some() { "+" } else { "" };
+                    let _ = writeln!(out, "{} | {line}{goes_on}", pad(label, widest, Align::Left));
+                    label = "";
                 }
             }
         }

@@ -161,3 +161,38 @@ fn every_flipped_byte_of_a_small_backup_is_found() {
     }
     assert!(unseen.is_empty(), "{unseen:?}");
 }
+
+#[test]
+fn rows_that_came_in_two_pieces_may_count_twice() {
+    use userfilefs::engine::show::table_of_key;
+    use userfilefs::format::descriptor::Catalog;
+    let Some(root) = fixtures() else { return };
+    let whole = Memory::copy_of(&Local::new(root.join("backups/bank-to/backup"))).unwrap();
+    let count_one_more = |table: &str| {
+        look(&with_manifest(&whole, |manifest| {
+            let catalog = Catalog::of_manifest(manifest).unwrap();
+            let id = catalog.find_table(table).unwrap().id();
+            let of_table = |file: &&mut userfilefs::format::manifest::File| {
+                table_of_key(&file.span.as_ref().unwrap().key) == Some(id)
+            };
+            let file = manifest.proto.files.iter_mut().find(of_table).unwrap();
+            let rows = &mut file.entry_counts.as_mut().unwrap().rows;
+            *rows = Some(rows.unwrap_or_default() + 1);
+        }))
+    };
+    // Its rows have several families, so several keys.
+    assert_eq!(count_one_more("customers").damage_count, 0);
+    let report = count_one_more("big");
+    assert!(report.damages[0].what.starts_with("rows: the manifest says"), "{:?}", report.damages);
+    // Bytes have no two ways to be counted.
+    let report = look(&with_manifest(&whole, |manifest| {
+        let counts = manifest.proto.files[0].entry_counts.as_mut().unwrap();
+        counts.data_size = Some(counts.data_size() + 1);
+    }));
+    assert!(report.damages[0].what.starts_with("bytes: the manifest says"), "{:?}", report.damages);
+    // Sums of hostile numbers.
+    look(&with_manifest(&whole, |manifest| {
+        let counts = manifest.proto.files[0].entry_counts.as_mut().unwrap();
+        (counts.rows, counts.system_records) = (Some(i64::MAX), Some(i64::MAX));
+    }));
+}

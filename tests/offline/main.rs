@@ -16,6 +16,7 @@ mod kv;
 mod later;
 mod manifest;
 mod samples;
+mod schemas;
 mod show;
 mod sst_data;
 mod sst_fixtures;

@@ -7,12 +7,15 @@ use crate::format::manifest::{Manifest, Timestamp};
 
 use super::expr::ExprNames;
 use super::names::{ident, split_qualified};
-use super::proto::{self, ForeignKey, TypeDescriptor};
+use super::proto::{self, ForeignKey, FunctionHead, TypeDescriptor};
 use super::types::{self, TypeResolver};
 use super::{DatabaseDescriptor, Descriptor, Error, InternalType, SchemaDescriptor, TableDescriptor};
 
 /// The id that stood for the public schema up to 21.2.
 pub const PUBLIC_SCHEMA_ID: u32 = 29;
+
+/// Tables that an error names at most.
+const CANDIDATES_MAX: usize = 20;
 
 /// All descriptors of a backup at one time.
 #[derive(Clone, Debug, Default)]
@@ -26,9 +29,9 @@ pub struct Catalog {
 pub struct Object {
     #[allow(missing_docs)]
     pub id: u32,
-    /// `None` for databases.
+    /// `None` for databases, and where the backup does not have the database.
     pub database: Option<String>,
-    /// `None` for databases and schemas.
+    /// `None` for databases and schemas, and where the backup does not have the schema.
     pub schema: Option<String>,
     #[allow(missing_docs)]
     pub name: String,
@@ -129,21 +132,28 @@ impl Catalog {
 
     /// Name of the database, or its id in brackets when the backup does not have it.
     pub fn database_name(&self, id: u32) -> String {
-        self.database(id).map_or_else(|| format!("[{id}]"), |database| database.name().to_owned())
+        self.known_database(id).unwrap_or_else(|| format!("[{id}]"))
     }
 
-    /// Name of a schema of a database; `public` for the ids that stood for it.
+    fn known_database(&self, id: u32) -> Option<String> {
+        self.database(id).map(|database| database.name().to_owned())
+    }
+
+    /// Name of a schema of a database; `public` for the ids that stood for it. Its id in brackets when the
+    /// backup does not have it, as with the schemas of temporary tables.
     pub fn schema_name(&self, database: u32, id: u32) -> String {
+        self.known_schema(database, id).unwrap_or_else(|| format!("[{id}]"))
+    }
+
+    fn known_schema(&self, database: u32, id: u32) -> Option<String> {
         if id == 0 || id == PUBLIC_SCHEMA_ID {
-            return "public".into();
+            return Some("public".into());
         }
         if let Some(schema) = self.schema(id) {
-            return schema.name().to_owned();
+            return Some(schema.name().to_owned());
         }
-        let entry = self.database(database).and_then(|database| {
-            database.schemas.iter().find(|(_, info)| info.id() == id).map(|(name, _)| name.clone())
-        });
-        entry.unwrap_or_else(|| format!("[{id}]"))
+        let entries = &self.database(database)?.schemas;
+        entries.iter().find(|(_, info)| info.id() == id).map(|(name, _)| name.clone())
     }
 
     /// Name of a table's schema.
@@ -165,10 +175,39 @@ impl Catalog {
         format!("{}.{local}", ident(&self.database_name(table.parent_id())))
     }
 
-    /// Finds `db.schema.table`, `db.table` (schema public), or `table` when only one table is so called.
+    /// Finds `db.schema.table`, `db.table` (schema public), or `table` when only one table is so called; `[53]`
+    /// is the table with that id. Upper and lower case are told apart only where a name is exactly so.
     pub fn find_table(&self, name: &str) -> Result<&TableDescriptor, Error> {
+        if let Some(id) = name.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')) {
+            let id = id.trim().parse().ok();
+            let found = id.and_then(|id| self.table(id)).filter(|table| table.is_visible());
+            return found.ok_or_else(|| Error::NotFound(format!("table {name} is not in the backup")));
+        }
         let parts = split_qualified(name)
             .ok_or_else(|| Error::NotFound(format!("{name:?} is not a table name: want db.schema.table")))?;
+        let mut found = self.tables_called(&parts);
+        if found.is_empty() {
+            let folded: Vec<String> = parts.iter().map(|part| part.to_lowercase()).collect();
+            found = self.tables_called(&folded);
+        }
+        match found.as_slice() {
+            [table] => Ok(table),
+            [] => Err(Error::NotFound(self.not_found(name, &parts))),
+            several => {
+                let ids = several
+                    .iter()
+                    .take(CANDIDATES_MAX)
+                    .map(|t| format!("{} [{}]", self.full_name(t), t.id()));
+                let ids: Vec<String> = ids.collect();
+                Err(Error::NotFound(format!(
+                    "table name {name} is ambiguous: give db.schema.table, or an id in brackets: {}",
+                    ids.join(", ")
+                )))
+            }
+        }
+    }
+
+    fn tables_called(&self, parts: &[String]) -> Vec<&TableDescriptor> {
         let parts: Vec<&str> = parts.iter().map(String::as_str).collect();
         let matches = |table: &&TableDescriptor| {
             let database = || self.database_name(table.parent_id());
@@ -182,14 +221,28 @@ impl Catalog {
                 _ => false,
             }
         };
-        let mut found = self.tables().filter(|table| table.is_visible()).filter(matches);
-        match (found.next(), found.next()) {
-            (Some(table), None) => Ok(table),
-            (Some(_), Some(_)) => {
-                Err(Error::NotFound(format!("table name {name} is ambiguous: give db.schema.table")))
-            }
-            (None, _) => Err(Error::NotFound(format!("table {name:?} is not in the backup"))),
+        self.tables().filter(|table| table.is_visible()).filter(matches).collect()
+    }
+
+    /// What to say of a name that no table has.
+    fn not_found(&self, name: &str, parts: &[String]) -> String {
+        let own = parts.last().map_or(String::new(), |part| part.to_lowercase());
+        let same = |table: &&TableDescriptor| table.name().to_lowercase() == own;
+        let hidden = self.tables().filter(same).find(|table| !table.is_visible());
+        if let Some(table) = hidden {
+            let state = if table.state() == proto::STATE_DROP { "dropped" } else { "offline" };
+            return format!("table {:?} was {state} when the backup was made", self.full_name(table));
         }
+        let visible = || self.tables().filter(|table| table.is_visible());
+        let named: Vec<String> = visible().filter(same).map(|table| self.full_name(table)).collect();
+        let all: Vec<String> =
+            if named.is_empty() { visible().map(|table| self.full_name(table)).collect() } else { named };
+        let mut shown = all.iter().take(CANDIDATES_MAX).cloned().collect::<Vec<_>>().join(", ");
+        if all.len() > CANDIDATES_MAX {
+            shown.push_str(", ...");
+        }
+        let these = if all.is_empty() { "which has none".to_owned() } else { format!("which has {shown}") };
+        format!("table {name:?} is not in the backup, {these}")
     }
 
     /// The lines of SHOW BACKUP, in stored order.
@@ -207,18 +260,27 @@ impl Catalog {
         };
         match descriptor {
             Descriptor::Database(_) => object(None, None, "database"),
-            Descriptor::Schema(schema) => {
-                object(Some(self.database_name(schema.parent_id())), None, "schema")
-            }
+            Descriptor::Schema(schema) => object(self.known_database(schema.parent_id()), None, "schema"),
             Descriptor::Type(ty) => object(
-                Some(self.database_name(ty.parent_id())),
-                Some(self.schema_name(ty.parent_id(), ty.parent_schema_id())),
+                self.known_database(ty.parent_id()),
+                self.known_schema(ty.parent_id(), ty.parent_schema_id()),
                 "type",
             ),
-            Descriptor::Table(table) => {
-                object(Some(self.database_name(table.parent_id())), Some(self.table_schema(table)), "table")
-            }
-            Descriptor::Other(_) => object(None, None, "unknown"),
+            Descriptor::Table(table) => object(
+                self.known_database(table.parent_id()),
+                self.known_schema(table.parent_id(), table.unexposed_parent_schema_id()),
+                "table",
+            ),
+            Descriptor::Other(raw) => match FunctionHead::of(raw) {
+                Some(function) => Object {
+                    id: function.id(),
+                    database: self.known_database(function.parent_id()),
+                    schema: self.known_schema(function.parent_id(), function.parent_schema_id()),
+                    name: function.name().to_owned(),
+                    kind: "function",
+                },
+                None => object(None, None, "unknown"),
+            },
         }
     }
 

@@ -1,16 +1,19 @@
 //! CREATE statements as the server prints them in SHOW CREATE and SHOW BACKUP SCHEMAS.
 
+use prost::Message;
+
 use super::catalog::Catalog;
 use super::expr;
 use super::names::{ident, ident_list, literal};
 use super::partition::implicit_columns;
 use super::proto::{
-    self, CheckConstraint, ColumnDescriptor, ForeignKey, IndexDescriptor, LocalityConfig, TableDescriptor,
-    TypeDescriptor,
+    self, CONSTRAINT_CHECK, CheckConstraint, ColumnDescriptor, ConstraintToUpdate, DIRECTION_DROP,
+    ForeignKey, IndexDescriptor, LocalityConfig, TableDescriptor, TypeDescriptor,
 };
 use super::types::TypeResolver;
-use super::{Error, SchemaDescriptor};
+use super::{DatabaseDescriptor, Error, SchemaDescriptor};
 
+const VALIDITY_VALIDATED: i32 = 0;
 const VALIDITY_UNVALIDATED: i32 = 1;
 const MATCH_FULL: i32 = 1;
 
@@ -44,17 +47,69 @@ impl Catalog {
             return Ok(self.create_view(table, &name));
         }
         if let Some(options) = &table.sequence_opts {
-            return Ok(create_sequence(options, &name));
+            return Ok(create_sequence(options, &name, temporary(table)));
         }
-        self.create_table(table, &name)
+        self.create_table(table, &name, &|_| true)
+    }
+
+    /// The statement as it can run: a table has only those foreign keys that `with` takes; materialized views
+    /// are named so, without the columns that they get by themselves.
+    pub fn create_runnable(
+        &self,
+        table: &TableDescriptor,
+        with: &dyn Fn(&ForeignKey) -> bool,
+    ) -> Result<String, Error> {
+        let name = self.own_name(table, Qualify::Database);
+        if table.is_view() && table.is_materialized_view() {
+            let shown = table.columns.iter().filter(|column| !column.hidden() && !is_rowid(table, column));
+            let columns = ident_list(shown.map(ColumnDescriptor::name));
+            let query = expr::display(table.view_query(), self);
+            return Ok(format!("CREATE MATERIALIZED VIEW {name} ({columns}) AS {query}"));
+        }
+        if table.is_view() || table.is_sequence() {
+            return self.create_statement(table, Qualify::Database);
+        }
+        self.create_table(table, &name, with)
+    }
+
+    /// `ALTER TABLE … ADD CONSTRAINT …`; `None` when the table that it refers to is not in the backup.
+    pub fn add_foreign_key(&self, table: &TableDescriptor, key: &ForeignKey) -> Option<String> {
+        let name = self.own_name(table, Qualify::Database);
+        Some(format!("ALTER TABLE {name} ADD {}", self.foreign_key(table, key)?))
+    }
+
+    /// `CREATE DATABASE`, with its regions.
+    pub fn create_database(&self, database: &DatabaseDescriptor) -> String {
+        let mut out = format!("CREATE DATABASE {}", ident(database.name()));
+        let Some(config) = database.region_config.as_ref().filter(|c| !c.primary_region().is_empty()) else {
+            return out;
+        };
+        let quoted = |name: &str| format!("\"{}\"", name.replace('"', "\"\""));
+        out.push_str(&format!(" PRIMARY REGION {}", quoted(config.primary_region())));
+        if let Some(regions) = self.type_by_id(config.region_enum_id()) {
+            let names: Vec<String> = regions.enum_members.iter().map(|m| quoted(m.logical())).collect();
+            out.push_str(&format!(" REGIONS = {}", names.join(", ")));
+        }
+        out.push_str(if config.survival_goal() == 1 {
+            " SURVIVE REGION FAILURE"
+        } else {
+            " SURVIVE ZONE FAILURE"
+        });
+        out
     }
 
     fn create_view(&self, table: &TableDescriptor, name: &str) -> String {
         let columns = ident_list(table.columns.iter().map(ColumnDescriptor::name));
-        format!("CREATE VIEW {name} ({columns}) AS {}", expr::display(table.view_query(), self))
+        let query = expr::display(table.view_query(), self);
+        format!("CREATE {}VIEW {name} ({columns}) AS {query}", temporary(table))
     }
 
-    fn create_table(&self, table: &TableDescriptor, name: &str) -> Result<String, Error> {
+    fn create_table(
+        &self,
+        table: &TableDescriptor,
+        name: &str,
+        with: &dyn Fn(&ForeignKey) -> bool,
+    ) -> Result<String, Error> {
         let mut parts = Vec::new();
         for column in table.columns.iter().filter(|column| !column.inaccessible()) {
             parts.push(self.column(column)?);
@@ -67,16 +122,20 @@ impl Catalog {
                 using_hash(primary)
             ));
         }
-        parts.extend(table.outbound_fks.iter().filter_map(|key| self.foreign_key(table, key)));
+        let keys = table.outbound_fks.iter().filter(|key| with(key));
+        parts.extend(keys.filter_map(|key| self.foreign_key(table, key)));
         for index in &table.indexes {
             parts.push(self.index(table, index)?);
         }
         for family in &table.families {
-            let columns = ident_list(family.column_names.iter().map(String::as_str));
+            // Columns that are being added or dropped are in a family already, or still.
+            let named = family.column_ids.iter().zip(&family.column_names);
+            let public = named.filter(|(id, _)| table.column(**id).is_some());
+            let columns = ident_list(public.map(|(_, name)| name.as_str()));
             parts.push(format!("FAMILY {} ({columns})", ident(family.name())));
         }
-        parts.extend(table.checks.iter().filter(|check| !check.hidden()).map(|check| self.check(check)));
-        for unique in &table.unique_without_index {
+        parts.extend(checks(table).iter().filter(|check| !check.hidden()).map(|check| self.check(check)));
+        for unique in table.unique_without_index.iter().filter(|unique| is_settled(unique.validity())) {
             let columns =
                 ident_list(unique.column_ids.iter().filter_map(|&id| Some(table.column(id)?.name())));
             let predicate = where_clause(unique.predicate(), self);
@@ -86,8 +145,7 @@ impl Catalog {
                 ident(unique.name())
             ));
         }
-        let temporary = if table.temporary() { "TEMP " } else { "" };
-        let mut out = format!("CREATE {temporary}TABLE {name} (\n\t{}\n)", parts.join(",\n\t"));
+        let mut out = format!("CREATE {}TABLE {name} (\n\t{}\n)", temporary(table), parts.join(",\n\t"));
         if let Some(primary) = &table.primary_index {
             out.push_str(&self.interleave(table, primary));
             out.push_str(&self.partitions(table, primary, 0)?);
@@ -131,7 +189,11 @@ impl Catalog {
 
     fn check(&self, check: &CheckConstraint) -> String {
         let shown = expr::display(check.expr(), self);
-        format!("CONSTRAINT {} CHECK ({shown}){}", ident(check.name()), not_valid(check.validity()))
+        let name = match check.name() {
+            "" => String::new(),
+            name => format!("CONSTRAINT {} ", ident(name)),
+        };
+        format!("{name}CHECK ({shown}){}", not_valid(check.validity()))
     }
 
     /// `None` when the table it refers to is not in the backup.
@@ -227,7 +289,34 @@ fn where_clause(predicate: &str, catalog: &Catalog) -> String {
 }
 
 fn not_valid(validity: i32) -> &'static str {
-    if validity == VALIDITY_UNVALIDATED { " NOT VALID" } else { "" }
+    if validity == VALIDITY_VALIDATED { "" } else { " NOT VALID" }
+}
+
+/// Whether a constraint stands in one place only: one that is being validated or dropped is in the mutations
+/// too, which count.
+fn is_settled(validity: i32) -> bool {
+    matches!(validity, VALIDITY_VALIDATED | VALIDITY_UNVALIDATED)
+}
+
+/// The checks, then those that are being added.
+fn checks(table: &TableDescriptor) -> Vec<CheckConstraint> {
+    let settled = table.checks.iter().filter(|check| is_settled(check.validity())).cloned();
+    let adding = table.mutations.iter().filter(|mutation| mutation.direction() != DIRECTION_DROP);
+    let pending = adding.filter_map(|mutation| {
+        let constraint = ConstraintToUpdate::decode(mutation.constraint.as_deref()?).ok()?;
+        constraint.check.filter(|_| constraint.constraint_type.unwrap_or_default() == CONSTRAINT_CHECK)
+    });
+    settled.chain(pending).collect()
+}
+
+/// The key that a materialized view gets by itself.
+fn is_rowid(table: &TableDescriptor, column: &ColumnDescriptor) -> bool {
+    let key = table.primary_index.as_ref().map_or(&[][..], |index| &index.column_ids);
+    key == [column.id()] && column.default_expr() == "unique_rowid()"
+}
+
+fn temporary(table: &TableDescriptor) -> &'static str {
+    if table.temporary() { "TEMP " } else { "" }
 }
 
 fn action_name(action: i32) -> Option<&'static str> {
@@ -268,9 +357,9 @@ fn using_hash(index: &IndexDescriptor) -> String {
     }
 }
 
-fn create_sequence(options: &proto::SequenceOpts, name: &str) -> String {
+fn create_sequence(options: &proto::SequenceOpts, name: &str, temporary: &str) -> String {
     let mut out = format!(
-        "CREATE SEQUENCE {name} MINVALUE {} MAXVALUE {} INCREMENT {} START {}",
+        "CREATE {temporary}SEQUENCE {name} MINVALUE {} MAXVALUE {} INCREMENT {} START {}",
         options.min_value(),
         options.max_value(),
         options.increment(),

@@ -27,6 +27,26 @@ pub struct DescriptorProto {
     pub function: Option<Vec<u8>>,
 }
 
+/// What is looked into of a function.
+#[derive(Clone, PartialEq, Message)]
+pub struct FunctionHead {
+    #[prost(string, optional, tag = "1")]
+    pub name: Option<String>,
+    #[prost(uint32, optional, tag = "2")]
+    pub id: Option<u32>,
+    #[prost(uint32, optional, tag = "3")]
+    pub parent_id: Option<u32>,
+    #[prost(uint32, optional, tag = "4")]
+    pub parent_schema_id: Option<u32>,
+}
+
+impl FunctionHead {
+    /// That of a raw descriptor, if it is of a function.
+    pub fn of(raw: &[u8]) -> Option<Self> {
+        Self::decode(DescriptorProto::decode(raw).ok()?.function?.as_slice()).ok()
+    }
+}
+
 #[derive(Clone, PartialEq, Message)]
 pub struct PrivilegeDescriptor {
     #[prost(message, repeated, tag = "1")]
@@ -581,6 +601,23 @@ pub struct Sharded {
     pub column_names: Vec<String>,
 }
 
+/// `DescriptorMutation.direction`.
+pub const DIRECTION_DROP: i32 = 2;
+
+/// `ConstraintToUpdate.constraint_type`.
+pub const CONSTRAINT_CHECK: i32 = 0;
+
+/// A constraint that is being added or dropped. Other kinds than checks are not looked into.
+#[derive(Clone, PartialEq, Message)]
+pub struct ConstraintToUpdate {
+    #[prost(int32, optional, tag = "1")]
+    pub constraint_type: Option<i32>,
+    #[prost(string, optional, tag = "2")]
+    pub name: Option<String>,
+    #[prost(message, optional, tag = "3")]
+    pub check: Option<CheckConstraint>,
+}
+
 #[derive(Clone, PartialEq, Message)]
 pub struct DescriptorMutation {
     #[prost(message, optional, tag = "1")]
@@ -595,6 +632,7 @@ pub struct DescriptorMutation {
     pub mutation_id: Option<u32>,
     #[prost(bool, optional, tag = "7")]
     pub rollback: Option<bool>,
+    /// Raw: a [`ConstraintToUpdate`].
     #[prost(bytes = "vec", optional, tag = "8")]
     pub constraint: Option<Vec<u8>>,
     #[prost(bytes = "vec", optional, tag = "9")]

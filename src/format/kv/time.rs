@@ -143,8 +143,9 @@ pub fn write_timestamp(out: &mut Vec<u8>, at: Instant, zone: &str, era: Era) {
     }
 }
 
-/// Appends an interval: `1 year 2 mons 3 days 04:05:06.789`; zero is `00:00:00`. With `plus`, a positive part
-/// after a negative one has its sign, as PostgreSQL prints it.
+/// Appends an interval: `1 year 2 mons 3 days 04:05:06.789`; zero is `00:00:00`. A clock that is not negative
+/// behind negative months or days has its sign; with `plus` every positive part behind a negative one has, as
+/// PostgreSQL prints it.
 pub fn write_interval(out: &mut Vec<u8>, v: Interval, plus: bool) {
     let from = out.len();
     let mut after_negative = false;
@@ -170,13 +171,14 @@ pub fn write_interval(out: &mut Vec<u8>, v: Interval, plus: bool) {
         if out.len() > from {
             out.push(b' ');
         }
-        if v.nanos < 0 {
+        let micros = v.nanos / 1000;
+        let signed = if plus { after_negative } else { v.months < 0 || v.days < 0 };
+        if micros < 0 {
             out.push(b'-');
-        } else if plus && after_negative {
+        } else if signed {
             out.push(b'+');
         }
-        let micros = i64::try_from(v.nanos.unsigned_abs() / 1000).unwrap_or(i64::MAX);
-        put_clock(out, micros);
+        put_clock(out, i64::try_from(micros.unsigned_abs()).unwrap_or(i64::MAX));
     }
 }
 

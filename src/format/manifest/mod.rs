@@ -174,6 +174,26 @@ impl Manifest {
         self.proto.mvcc_filter == FILTER_ALL
     }
 
+    /// Ids of the secondary tenants that are in the backup, in stored order.
+    pub fn tenant_ids(&self) -> Vec<u64> {
+        let id = |message: &[u8]| {
+            wire::fields(message).flatten().find_map(|field| match (field.number, field.value) {
+                (1, wire::Value::Varint(id)) => Some(id),
+                _ => None,
+            })
+        };
+        // Since 21.2 the message is within another, with the tenant's usage.
+        let inner = |message: &[u8]| {
+            wire::fields(message).flatten().find_map(|field| match (field.number, field.value) {
+                (1, wire::Value::Bytes(inner)) => id(inner),
+                _ => None,
+            })
+        };
+        let old = self.proto.tenants_deprecated.iter().filter_map(|raw| id(raw));
+        let new = self.proto.tenants.iter().filter_map(|raw| inner(raw));
+        old.chain(new).collect()
+    }
+
     /// Whether a layer stands on no other.
     pub fn is_full(&self) -> bool {
         self.start().is_zero()
