@@ -395,6 +395,7 @@ mod tests {
             ancestors: Vec::new(),
         };
         TableLayout {
+            key_prefix: Vec::new(),
             table_id: 1,
             name: "t".into(),
             columns: (1..).zip(columns).map(column).collect(),

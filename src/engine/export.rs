@@ -279,6 +279,7 @@ fn sequence_layout(catalog: &Catalog, table: &TableDescriptor) -> TableLayout {
         is_virtual: false,
     };
     TableLayout {
+        key_prefix: Vec::new(),
         table_id: table.id(),
         name: catalog.full_name(table),
         columns: vec![

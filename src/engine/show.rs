@@ -11,7 +11,7 @@ use crate::format::descriptor::names::ident;
 use crate::format::descriptor::privileges::{self, Holder};
 use crate::format::descriptor::proto::{ForeignKey, TYPE_MULTIREGION_ENUM};
 use crate::format::descriptor::{Catalog, Descriptor, TableDescriptor};
-use crate::format::kv::key;
+use crate::format::kv::key::{self, split_tenant};
 use crate::format::kv::varint::Reader;
 use crate::format::manifest::{COVERAGE_ALL, Manifest, Span, Timestamp, json};
 
@@ -147,7 +147,10 @@ fn layer_objects(layer: &Layer, details: Details, rows: &mut Vec<Vec<Option<Stri
     let mut sizes: BTreeMap<u32, (i64, i64)> = BTreeMap::new();
     for file in &manifest.files {
         let key = file.span.as_ref().map_or(&[][..], |span| &span.key);
-        if let (Some(table), Some(counts)) = (table_of_key(key), file.entry_counts) {
+        // Tables of other tenants may have the same ids.
+        let own =
+            key.strip_prefix(catalog.key_prefix()).filter(|rest| split_tenant(rest) == Ok((None, rest)));
+        if let (Some(table), Some(counts)) = (own.and_then(table_of_key), file.entry_counts) {
             let size = sizes.entry(table).or_default();
             *size = (size.0.saturating_add(counts.data_size()), size.1.saturating_add(counts.rows()));
         }

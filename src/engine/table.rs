@@ -2,7 +2,6 @@
 
 use std::sync::Arc;
 
-use crate::format::descriptor::layout::index_span;
 use crate::format::descriptor::{Catalog, TableDescriptor};
 use crate::format::kv::datum::Datum;
 use crate::format::kv::envelope::{self, Value};
@@ -47,7 +46,7 @@ impl State<'_> {
         emit: &mut dyn FnMut(&Row<'_>) -> Result<(), E>,
     ) -> Result<(), E> {
         let decoder = RowDecoder::new(layout.clone()).map_err(|error| self.layout_error(table, &error))?;
-        let span = index_span(root_table(layout), root_index(layout));
+        let span = self.catalog.index_span(root_table(layout), root_index(layout));
         self.scan.require_covered(&span)?;
         let start = |key: &[u8]| decoder.row_start(key);
         for segment in self.scan.segments(&span, &start) {
@@ -67,7 +66,7 @@ impl State<'_> {
 
     /// The last value of a sequence; `None` when the backup has none.
     pub fn sequence_value(&self, table: &TableDescriptor) -> Result<Option<i64>, Error> {
-        let span = index_span(table.id(), 1);
+        let span = self.catalog.index_span(table.id(), 1);
         self.scan.require_covered(&span)?;
         let mut found = None;
         for segment in self.scan.segments(&span, &<[u8]>::to_vec) {

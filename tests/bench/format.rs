@@ -147,6 +147,7 @@ fn layout() -> TableLayout {
     };
     let families = vec![Family { id: 0, column_ids: (1..=10).collect(), default_column_id: 0 }];
     TableLayout {
+        key_prefix: Vec::new(),
         table_id: 53,
         name: "bench.public.t".to_owned(),
         columns,

@@ -204,6 +204,13 @@ fn slim_histories_are_read() {
     let only = BTreeMap::from([(descriptor_key(b, Some(at(10))), Vec::new())]);
     let error = slim::descriptors(&table(&only), true, (start, end)).unwrap_err().to_string();
     assert!(error.contains("nothing but its key tells which one"), "{error}");
+    // Keys as the server makes them do.
+    let mut key = b"desc/".to_vec();
+    key.push(0x88 + u8::try_from(b).unwrap());
+    mvcc::put_version(&mut key, mvcc::Timestamp::from_wall(at(10).wall_time as u64));
+    let only = BTreeMap::from([(key, Vec::new())]);
+    let found = slim::descriptors(&table(&only), true, (start, end)).unwrap();
+    assert_eq!(found.changes, [change(10, None)]);
 }
 
 /// The backup with keys that lack what `elided` says.

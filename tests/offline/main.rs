@@ -23,4 +23,5 @@ mod sst_fixtures;
 mod sst_goldens;
 mod sst_hostile;
 mod sst_properties;
+mod tenant;
 mod tidy;

@@ -8,7 +8,8 @@ use crate::engine::open::{Backup, DataFile, Layer, fill_slim, join};
 use crate::engine::range::RangeTombstone;
 use crate::engine::scan::{FileId, read_error, table_error};
 use crate::engine::{Error, pretty};
-use crate::format::descriptor::{Catalog, TableDescriptor};
+use crate::format::descriptor::proto::STATE_DROP;
+use crate::format::descriptor::{Catalog, Descriptor, TableDescriptor};
 use crate::format::kv::envelope;
 use crate::format::kv::key;
 use crate::format::kv::mvcc;
@@ -104,7 +105,7 @@ fn check_slim(layer: &Layer, report: &mut Report) {
         };
         Ok(match () {
             () if sorted(&slim) != sorted(&layer.manifest) => Some("files"),
-            () if slim.descriptors != layer.manifest.descriptors => Some("descriptors"),
+            () if living(&slim) != living(&layer.manifest) => Some("descriptors"),
             () => None,
         })
     };
@@ -119,6 +120,12 @@ fn check_slim(layer: &Layer, report: &mut Report) {
         }
         Err(error) => report.error(error),
     }
+}
+
+/// The descriptors of a layer, but for dropped tables, which one of two manifests may leave out.
+fn living(manifest: &Manifest) -> BTreeSet<&[u8]> {
+    let dropped = |raw: &[u8]| matches!(Descriptor::decode(raw), Ok(Descriptor::Table(table)) if table.state() == STATE_DROP);
+    manifest.descriptors.iter().map(Vec::as_slice).filter(|raw| !dropped(raw)).collect()
 }
 
 /// Files that may stand beside a backup at the root of a collection.

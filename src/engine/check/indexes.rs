@@ -12,7 +12,6 @@ use crate::engine::scan::{FileId, Pair, Segment};
 use crate::engine::table::State;
 use crate::engine::{Error, pretty};
 use crate::format::descriptor::TableDescriptor;
-use crate::format::descriptor::layout::index_span;
 use crate::format::descriptor::proto::STATE_PUBLIC;
 use crate::format::kv::layout::{IndexLayout, TableLayout};
 use crate::format::kv::row::RowDecoder;
@@ -106,7 +105,7 @@ impl<'s> Tables<'s> {
         let mut spans = Vec::new();
         for (at, index) in own.chain(layout.indexes.iter().enumerate().map(|(at, index)| (Some(at), index))) {
             let (table, index) = root_of(&layout, index);
-            let span = index_span(table, index);
+            let span = self.state.catalog.index_span(table, index);
             match self.state.scan.require_covered(&span) {
                 Ok(()) => spans.push((at, span)),
                 // Backups of old versions have such descriptors, not always with their data.

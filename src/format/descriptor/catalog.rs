@@ -20,6 +20,8 @@ const CANDIDATES_MAX: usize = 20;
 /// All descriptors of a backup at one time.
 #[derive(Clone, Debug, Default)]
 pub struct Catalog {
+    /// What the keys of all tables begin with.
+    key_prefix: Vec<u8>,
     descriptors: Vec<Descriptor>,
     by_id: BTreeMap<u32, usize>,
 }
@@ -44,7 +46,7 @@ impl Catalog {
     pub fn new<'a>(raw: impl IntoIterator<Item = &'a [u8]>) -> Result<Self, Error> {
         let descriptors: Vec<Descriptor> =
             raw.into_iter().map(Descriptor::decode).collect::<Result<_, _>>()?;
-        let mut catalog = Self { by_id: BTreeMap::new(), descriptors };
+        let mut catalog = Self { key_prefix: Vec::new(), by_id: BTreeMap::new(), descriptors };
         for (at, descriptor) in catalog.descriptors.iter().enumerate() {
             catalog.by_id.entry(descriptor.id()).or_insert(at);
         }
@@ -54,7 +56,13 @@ impl Catalog {
 
     /// The descriptors at the end of a layer.
     pub fn of_manifest(manifest: &Manifest) -> Result<Self, Error> {
-        Self::new(manifest.descriptors.iter().map(Vec::as_slice))
+        let catalog = Self::new(manifest.descriptors.iter().map(Vec::as_slice))?;
+        Ok(Self { key_prefix: manifest.key_prefix().to_vec(), ..catalog })
+    }
+
+    /// What the keys of all tables begin with: the prefix of the tenant that made the backup, or nothing.
+    pub fn key_prefix(&self) -> &[u8] {
+        &self.key_prefix
     }
 
     /// The descriptors at `at`, a time within the last of the layers (which are oldest first).
@@ -86,7 +94,8 @@ impl Catalog {
                 None => raw.remove(&change.id),
             };
         }
-        Self::new(raw.into_values())
+        let catalog = Self::new(raw.into_values())?;
+        Ok(Self { key_prefix: last.key_prefix().to_vec(), ..catalog })
     }
 
     /// All of them, in stored order.

@@ -49,6 +49,13 @@ fn index_layout(index: &IndexDescriptor) -> IndexLayout {
 }
 
 impl Catalog {
+    /// The keys of one index, with the prefix that all keys of the backup's tables have.
+    pub fn index_span(&self, table: u32, index: u32) -> Span {
+        let span = index_span(table, index);
+        let whole = |key: &[u8]| [self.key_prefix(), key].concat();
+        Span { key: whole(&span.key), end_key: whole(&span.end_key) }
+    }
+
     /// The layout of a table's keys and values.
     pub fn layout(&self, table: &TableDescriptor) -> Result<TableLayout, Error> {
         let wrong = |what: &str| Error::Inconsistent { object: self.full_name(table), what: what.into() };
@@ -78,6 +85,7 @@ impl Catalog {
             .collect();
         families.sort_by_key(|family| family.id);
         Ok(TableLayout {
+            key_prefix: self.key_prefix().to_vec(),
             table_id: table.id(),
             name: self.full_name(table),
             columns,

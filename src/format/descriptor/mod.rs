@@ -102,14 +102,14 @@ impl Descriptor {
         proto.encode_to_vec()
     }
 
-    /// Its id; 0 for other kinds.
+    /// Its id; 0 for kinds that are not known.
     pub fn id(&self) -> u32 {
         match self {
             Self::Database(database) => database.id(),
             Self::Schema(schema) => schema.id(),
             Self::Type(ty) => ty.id(),
             Self::Table(table) => table.id(),
-            Self::Other(_) => 0,
+            Self::Other(raw) => proto::FunctionHead::of(raw).map_or(0, |function| function.id()),
         }
     }
 

@@ -5,7 +5,9 @@ use super::types::ColumnType;
 /// How a table's rows map to key-value pairs.
 #[derive(Clone, Debug, PartialEq)]
 pub struct TableLayout {
-    /// The table's id in the backup (its keys begin with it).
+    /// What all its keys begin with: the prefix of a secondary tenant; nothing for the system tenant.
+    pub key_prefix: Vec<u8>,
+    /// The table's id in the backup (it stands next in its keys).
     pub table_id: u32,
     /// For messages: `database.schema.table`.
     pub name: String,

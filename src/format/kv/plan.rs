@@ -56,7 +56,7 @@ impl KeyPlan {
     pub fn new(layout: &TableLayout, index: &IndexLayout, count: usize) -> Result<KeyPlan> {
         let mut steps = Vec::new();
         let mut columns = index.columns.iter().take(count);
-        let mut literal = Vec::new();
+        let mut literal = layout.key_prefix.clone();
         for ancestor in &index.ancestors {
             key::put_index_prefix(&mut literal, ancestor.table_id, ancestor.index_id);
             steps.push(Step::Literal(std::mem::take(&mut literal)));

@@ -73,11 +73,8 @@ impl Datum<'_> {
             }
             out.push(b);
         }
+        // No COLLATE: the locales of one server are not names of another's collations, and the column has one.
         out.push(b'\'');
-        if let ColumnType::Collated { locale, .. } = ty {
-            out.extend_from_slice(b" COLLATE ");
-            out.extend_from_slice(locale.as_bytes());
-        }
         Ok(())
     }
 }

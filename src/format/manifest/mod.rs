@@ -21,6 +21,8 @@ pub mod wire;
 
 use prost::Message;
 
+use crate::format::kv::key::split_tenant;
+
 pub use proto::{
     BuildInfo, COVERAGE_ALL, DescriptorRevision, FILTER_ALL, FILTER_LATEST, File, ManifestProto,
     PartitionDescriptor, RowCount, Span, StatsTable, TableStatistic, Timestamp, TimestampProto, Version,
@@ -192,6 +194,17 @@ impl Manifest {
         let old = self.proto.tenants_deprecated.iter().filter_map(|raw| id(raw));
         let new = self.proto.tenants.iter().filter_map(|raw| inner(raw));
         old.chain(new).collect()
+    }
+
+    /// What the keys of the tables in the descriptors begin with: the prefix of the secondary tenant that made
+    /// the backup; nothing in a backup of the system tenant, also where it has data of others.
+    pub fn key_prefix(&self) -> &[u8] {
+        let key = self.proto.spans.first().map_or(&[][..], |span| &span.key);
+        let has_tenants = !self.proto.tenants.is_empty() || !self.proto.tenants_deprecated.is_empty();
+        match split_tenant(key) {
+            Ok((Some(_), rest)) if !has_tenants => key.get(..key.len() - rest.len()).unwrap_or_default(),
+            _ => &[],
+        }
     }
 
     /// Whether a layer stands on no other.

@@ -2,11 +2,11 @@
 //!
 //! ```text
 //! filelist.sst          12 <escaped span.key> 0001  12 <escaped path> 0001   = File        no versions
-//! descriptorslist.sst   one key per descriptor [at the time of a change]     = Descriptor  empty: dropped
+//! descriptorslist.sst   "desc/" KU(id) [at the time of a change]              = Descriptor  empty: dropped
 //! ```
 //!
-//! The key of a descriptor is not looked into: the value says which one it is, and the versions of one key
-//! are the history of one descriptor. Not checked against bytes that a server wrote: there were none.
+//! The versions of one key are the history of one descriptor, and a value says which one that is; the key is
+//! only asked where there is no value. Not checked against bytes that a server wrote: there were none.
 
 use prost::Message;
 
@@ -14,7 +14,7 @@ use super::{DescriptorRevision, Error, File, Manifest, Timestamp, names};
 use crate::format::descriptor::Descriptor;
 use crate::format::kv::layout::Direction;
 use crate::format::kv::mvcc;
-use crate::format::kv::ordered::get_bytes_string;
+use crate::format::kv::ordered::{get_bytes_string, get_ku};
 use crate::format::kv::varint::Reader as KeyReader;
 use crate::format::sst::{self, ReadError, Reader};
 
@@ -25,6 +25,8 @@ pub const ENTRIES_MAX: usize = 16 << 20;
 pub const FILE_LIST: &str = "filelist.sst";
 /// The table of descriptors.
 pub const DESCRIPTOR_LIST: &str = "descriptorslist.sst";
+/// What its keys begin with.
+const DESCRIPTOR_PREFIX: &[u8] = b"desc/";
 
 fn table_error(table: &'static str, error: &sst::Error) -> Error {
     Error::Slim { table, what: error.to_string() }
@@ -113,8 +115,12 @@ impl History {
             }
             found = Some(id);
         }
-        // The form of these keys is not known, so that only a value tells the id.
-        found.ok_or_else(|| Error::Unsupported {
+        let named = || {
+            let mut reader = KeyReader::new(self.key.strip_prefix(DESCRIPTOR_PREFIX)?);
+            let id = get_ku(&mut reader, "descriptor id").ok().filter(|_| reader.is_empty())?;
+            u32::try_from(id).ok()
+        };
+        found.or_else(named).ok_or_else(|| Error::Unsupported {
             field: "has_external_manifest_ssts",
             what: "a descriptor was dropped and nothing but its key tells which one".into(),
         })

@@ -110,6 +110,7 @@ pub fn plain_index(id: u32, columns: &[(u32, Direction)]) -> IndexLayout {
 
 pub fn table(table_id: u32, columns: &[(u32, ColumnType)], pk: &[(u32, Direction)]) -> TableLayout {
     TableLayout {
+        key_prefix: Vec::new(),
         table_id,
         name: format!("t{table_id}"),
         columns: columns

@@ -74,6 +74,7 @@ pub fn schema(manifest: &Value) -> Schema {
 fn table(t: &Value, enums: &BTreeMap<u32, Arc<EnumType>>) -> TableLayout {
     let list = |v: &Value| v.as_array().cloned().unwrap_or_default();
     TableLayout {
+        key_prefix: Vec::new(),
         table_id: number(&t["id"]),
         name: name(&t["name"]),
         columns: list(&t["columns"])

@@ -62,6 +62,7 @@ pub fn random_table(dice: &mut Dice) -> TableLayout {
         }
     }
     let mut layout = TableLayout {
+        key_prefix: Vec::new(),
         table_id: 50 + dice.roll(500) as u32,
         name: "t".into(),
         columns,
