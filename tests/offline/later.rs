@@ -11,7 +11,7 @@ use userfilefs::engine::export::ExportFormat;
 use userfilefs::engine::{Backup, OpenOptions};
 use userfilefs::format::kv::layout::Direction;
 use userfilefs::format::kv::mvcc::{self, decode_version};
-use userfilefs::format::kv::ordered::put_bytes;
+use userfilefs::format::kv::ordered::{put_bytes, put_ku};
 use userfilefs::format::manifest::{
     DescriptorRevision, File, Manifest, Span, Timestamp, elide, envelope, slim,
 };
@@ -206,7 +206,7 @@ fn slim_histories_are_read() {
     assert!(error.contains("nothing but its key tells which one"), "{error}");
     // Keys as the server makes them do.
     let mut key = b"desc/".to_vec();
-    key.push(0x88 + u8::try_from(b).unwrap());
+    put_ku(&mut key, u64::from(b));
     mvcc::put_version(&mut key, mvcc::Timestamp::from_wall(at(10).wall_time as u64));
     let only = BTreeMap::from([(key, Vec::new())]);
     let found = slim::descriptors(&table(&only), true, (start, end)).unwrap();
