@@ -1,7 +1,7 @@
 //! The companion table of attributes: whether it is there, and making it on first need.
 
 use super::error::Error;
-use super::names::quote_ident;
+use super::names::{ATTRS_SUFFIX, quote_ident};
 use super::schema::create_attrs;
 use super::table::{FileTable, retrying};
 use super::types::AttrsMode;
@@ -102,15 +102,17 @@ impl FileTable {
         }
         let made: Result<(), Error> =
             retrying!(self, "create the companion table", |retry| self.create_companion(retry).await);
-        match made {
-            Ok(()) => Ok(()),
+        let why = match made {
+            Ok(()) => return Ok(()),
             Err(Error::Sql(e)) if matches!(e.class(), ErrorClass::Denied | ErrorClass::ReadOnly) => {
-                log::warn!("attributes cannot be stored: {e}");
-                self.inner.companion.state.lock().refused = Some((Instant::now(), e.to_string()));
-                Err(Error::NoAttrs(e.to_string()))
+                e.to_string()
             }
-            Err(e) => Err(e),
-        }
+            Err(Error::NoAttrs(why)) => why,
+            Err(e) => return Err(e),
+        };
+        log::warn!("attributes cannot be stored: {why}");
+        self.inner.companion.state.lock().refused = Some((Instant::now(), why.clone()));
+        Err(Error::NoAttrs(why))
     }
 
     async fn create_companion(&self, retry: &sql::Retry) -> Result<(), Error> {
@@ -126,13 +128,14 @@ impl FileTable {
         }
         drop(conn);
         if !self.look_for_attrs(retry).await? {
-            let what = format!("{} was made but cannot be seen", self.inner.tables.attrs);
+            let what = format!("{} is there, but not for this user to read", self.inner.tables.attrs);
             return Err(Error::NoAttrs(what));
         }
         Ok(())
     }
 
-    /// Which of these tables (unqualified names) exist in the prefix's schema.
+    /// Which of these tables (unqualified names) exist in the prefix's schema. A companion table that this user may
+    /// not read counts as absent: who is granted the two tables can work with them.
     pub(super) async fn existing(&self, retry: &sql::Retry, names: &[String]) -> Result<Vec<String>, Error> {
         let conn = retry.conn(Lane::Meta).await?;
         let catalog = match self.inner.cockroach {
@@ -140,10 +143,18 @@ impl FileTable {
             false => "pg_catalog".to_owned(),
         };
         let list: Vec<String> = (0..names.len()).map(|i| format!("${}", i + 2)).collect();
+        // CockroachDB's catalog leaves out what the user holds nothing on by itself.
+        let readable = match self.inner.cockroach {
+            true => String::new(),
+            false => format!(
+                " AND (right(c.relname::text, {}) <> '{ATTRS_SUFFIX}' OR has_table_privilege(c.oid, 'SELECT'))",
+                ATTRS_SUFFIX.len()
+            ),
+        };
         let text = format!(
             "SELECT c.relname::text FROM {catalog}.pg_class c \
              JOIN {catalog}.pg_namespace n ON n.oid = c.relnamespace \
-             WHERE n.nspname = $1 AND c.relname IN ({})",
+             WHERE n.nspname = $1 AND c.relname IN ({}){readable}",
             list.join(", ")
         );
         let mut params: Vec<&(dyn sql::ToSql + Sync)> = vec![&self.inner.prefix.schema];

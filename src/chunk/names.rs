@@ -14,7 +14,8 @@ pub const DEFAULT_DATABASE: &str = "defaultdb";
 const DEFAULT_SCHEMA: &str = "public";
 const FILES_SUFFIX: &str = "_upload_files";
 const PAYLOAD_SUFFIX: &str = "_upload_payload";
-const ATTRS_SUFFIX: &str = "_userfilefs_attrs";
+/// Last part of the companion table's name.
+pub const ATTRS_SUFFIX: &str = "_userfilefs_attrs";
 /// PostgreSQL cuts longer identifiers silently.
 const POSTGRES_IDENTIFIER_MAX: usize = 63;
 

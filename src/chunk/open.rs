@@ -62,7 +62,16 @@ impl FileTable {
     async fn find_or_create(&self) -> Result<bool, Error> {
         let prefix = &self.inner.prefix;
         let names = [prefix.files_table(), prefix.payload_table(), prefix.attrs_table()];
-        let found: Vec<String> = retrying!(self, "look for the tables", |r| self.existing(r, &names).await)?;
+        let found: Vec<String> = retrying!(self, "look for the tables", |r| {
+            let mut found = self.existing(r, &names).await?;
+            let t = &self.inner.tables;
+            for (name, table) in names.iter().zip([&t.files, &t.payload]) {
+                if !found.contains(name) && self.in_spite_of_the_catalog(r, table).await? {
+                    found.push(name.clone());
+                }
+            }
+            Ok(found)
+        })?;
         let has = |n: &String| found.contains(n);
         match (has(&names[0]), has(&names[1])) {
             (true, true) => return Ok(has(&names[2])),
@@ -79,6 +88,17 @@ impl FileTable {
         Ok(has(&names[2]))
     }
 
+    /// Whether a table that the catalog does not show is there all the same: CockroachDB shows a user only those
+    /// on which it holds a privilege. The error says which one is lacking.
+    async fn in_spite_of_the_catalog(&self, retry: &sql::Retry, table: &str) -> Result<bool, Error> {
+        let conn = retry.conn(Lane::Meta).await?;
+        match conn.query(&format!("SELECT 1 FROM {table} LIMIT 0"), &[]).await {
+            Ok(_) => Ok(true),
+            Err(e) if e.class() == ErrorClass::NotFound => Ok(false),
+            Err(e) => Err(e.into()),
+        }
+    }
+
     /// False: somebody else made them meanwhile.
     async fn create(&self, retry: &sql::Retry, names: &[String; 3]) -> Result<bool, Error> {
         let result = self.try_create(retry).await;
@@ -93,7 +113,29 @@ impl FileTable {
             // Being made by a transaction that is not yet visible, or there but hidden from this user.
             return Err(sql::Error::new(ErrorClass::Retry, format!("the tables are being made: {e}")).into());
         }
-        Err(e.context(format!("failed to create the tables of {}", self.inner.prefix)).into())
+        let remedy = self.creation_remedy(e.class());
+        let e = e.context(format!("failed to create the tables of {}", self.inner.prefix));
+        Err(remedy.map_or(e.clone(), |hint| e.with_hint(hint)).into())
+    }
+
+    /// What an administrator can do for this user.
+    fn creation_remedy(&self, class: ErrorClass) -> Option<String> {
+        let quoted = super::names::quote_ident;
+        let (prefix, user) = (&self.inner.prefix, quoted(self.inner.pool.settings().user()));
+        match class {
+            ErrorClass::Denied if self.inner.cockroach => Some(format!(
+                "an administrator can: GRANT CREATE ON DATABASE {} TO {user}",
+                quoted(&prefix.database)
+            )),
+            ErrorClass::Denied => Some(format!(
+                "an administrator can: GRANT CREATE ON SCHEMA {} TO {user}",
+                quoted(&prefix.schema)
+            )),
+            ErrorClass::NotFound => {
+                Some(format!("create the schema first: CREATE SCHEMA {}", quoted(&prefix.schema)))
+            }
+            _ => None,
+        }
     }
 
     async fn try_create(&self, retry: &sql::Retry) -> Result<(), sql::Error> {
@@ -155,8 +197,13 @@ impl FileTable {
         let table = prefix.files_table();
         let by_bytes: i64 = retrying!(self, "look at the tables", |r| {
             let conn = r.conn(Lane::Meta).await?;
+            // The provider is a column of pg_database from PostgreSQL 15 on: the system's library before, ICU ('i')
+            // sorts by a language whatever datcollate says, and the built-in one ('b') sorts by bytes.
             let text = "SELECT (CASE WHEN co.collname IN ('C', 'POSIX', 'C.UTF-8', 'C.utf8', 'ucs_basic', 'pg_c_utf8') THEN 1 \
-                        WHEN co.collname = 'default' AND d.datcollate IN ('C', 'POSIX', 'C.UTF-8', 'C.utf8') THEN 1 ELSE 0 END)::int8 \
+                        WHEN co.collname <> 'default' OR co.collname IS NULL THEN 0 \
+                        WHEN coalesce(to_jsonb(d) ->> 'datlocprovider', 'c') = 'b' THEN 1 \
+                        WHEN coalesce(to_jsonb(d) ->> 'datlocprovider', 'c') = 'c' \
+                             AND d.datcollate IN ('C', 'POSIX', 'C.UTF-8', 'C.utf8') THEN 1 ELSE 0 END)::int8 \
                         FROM pg_catalog.pg_attribute a \
                         JOIN pg_catalog.pg_class c ON c.oid = a.attrelid \
                         JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace \

@@ -357,6 +357,40 @@ fn names_in_another_collation() {
     });
 }
 
+/// From PostgreSQL 15 on a database can be sorted by ICU while `datcollate` says C.
+#[test]
+fn names_in_a_database_sorted_by_icu() {
+    let Some(b) = Bench::new() else { return };
+    let admin = b.server.db("postgres");
+    if admin.first_text("SHOW server_version_num").parse().unwrap_or(0) < 150_000 {
+        return;
+    }
+    let name = format!("{}_icu", b.database);
+    admin.exec(&format!(
+        "CREATE DATABASE {name} TEMPLATE template0 LOCALE_PROVIDER icu ICU_LOCALE 'en-US' LC_COLLATE 'C' LC_CTYPE 'C'"
+    ));
+    b.server.db(&name).exec(
+        "CREATE TABLE t_upload_files (filename text PRIMARY KEY, file_id uuid NOT NULL DEFAULT gen_random_uuid(),
+         file_size int8 NOT NULL, username text NOT NULL, upload_time timestamp);
+         CREATE TABLE t_upload_payload (file_id uuid, byte_offset int8, payload bytea, PRIMARY KEY (file_id, byte_offset))",
+    );
+    let pool = b.pool_at(&b.server.url(&name));
+    let t = b.go(FileTable::open(pool, b.prefix().in_database(&name), tiny())).unwrap();
+    b.go(async {
+        for n in ["/a/x", "/B/x", "/a-b", "/c", "/_", "/Z"] {
+            put(&t, n, b"1").await;
+        }
+        let all = names(&t.list_files("", None, 10).await.unwrap());
+        assert_eq!(all, ["/B/x", "/Z", "/_", "/a-b", "/a/x", "/c"]);
+        let (files, dirs, _) = list(&t, "", 10).await;
+        assert_eq!(
+            (files, dirs),
+            (vec!["/Z".into(), "/_".into(), "/a-b".into(), "/c".into()], vec!["B".into(), "a".into()])
+        );
+    });
+    b.server.drop_database(&name);
+}
+
 #[test]
 fn leftovers_of_dead_writers() {
     both(|b, options| {

@@ -359,8 +359,44 @@ fn missing_rights_are_said_plainly() {
             done.stderr()
         );
     }
+    let done = run(desk.command(&["upload", "small.txt"]).env("COCKROACH_URL", &url));
+    let remedy = format!(
+        "HINT: an administrator can: GRANT CREATE ON SCHEMA \"public\" TO \"nobody_{}\"\n",
+        desk.database
+    );
+    assert!(done.stderr().contains(&remedy), "{}", done.stderr());
     desk.ok(&["list"], "small.txt\n");
     db.exec(&format!("DROP ROLE nobody_{}", desk.database));
+}
+
+/// Who is granted the two tables can work with them, also where the owner's mount has made the third.
+#[test]
+fn grants_on_the_two_tables_are_enough() {
+    let Some(desk) = Desk::new() else { return };
+    desk.uploads(&["small.txt"], "/small.txt");
+    let (db, friend, prefix) =
+        (desk.server.db(&desk.database), format!("friend_{}", desk.database), "userfiles_root");
+    db.exec(&format!(
+        "CREATE TABLE {prefix}_userfilefs_attrs (dir text COLLATE \"C\", name text COLLATE \"C\", file_id uuid,
+         kind int8, mode int8, uid int8, gid int8, mtime timestamp, target bytea, xattrs bytea,
+         PRIMARY KEY (dir, name, file_id));
+         CREATE ROLE {friend} LOGIN;
+         GRANT SELECT ON {prefix}_upload_files, {prefix}_upload_payload TO {friend}"
+    ));
+    let url = desk.server.url_as(&friend, &desk.database);
+    let as_friend = |args: &[&str]| {
+        let done = run(desk.command(args).env("COCKROACH_URL", &url));
+        assert!(done.success(), "{args:?}: {}", done.stderr());
+        done.stdout()
+    };
+    let (all, mine) = (format!("{}/", desk.uri()), format!("{}/mine", desk.uri()));
+    assert_eq!(as_friend(&["list", &all]), "small.txt\n");
+    assert_eq!(as_friend(&["get", &format!("{all}small.txt"), "-"]), "hello userfile\n");
+    db.exec(&format!("GRANT ALL ON {prefix}_upload_files, {prefix}_upload_payload TO {friend}"));
+    as_friend(&["upload", "small.txt", &mine]);
+    as_friend(&["upload", "small.txt", &mine, "--overwrite"]);
+    assert_eq!(as_friend(&["delete", &mine]), "successfully deleted mine\n");
+    db.exec(&format!("DROP OWNED BY {friend}; DROP ROLE {friend}"));
 }
 
 #[test]
