@@ -52,10 +52,19 @@ const PG_VARIABLES: &[(&str, &str)] = &[
     ("PGOPTIONS", "options"),
     ("PGAPPNAME", "application_name"),
     ("PGCONNECT_TIMEOUT", "connect_timeout"),
+    ("PGTARGETSESSIONATTRS", "target_session_attrs"),
+    ("PGCHANNELBINDING", "channel_binding"),
+    ("PGREQUIREAUTH", "require_auth"),
+    ("PGREQUIREPEER", "requirepeer"),
+    ("PGSSLCRL", "sslcrl"),
+    ("PGSSLCRLDIR", "sslcrldir"),
+    ("PGGSSENCMODE", "gssencmode"),
 ];
 
-/// The first of these says that a server is meant.
+/// The first of these say that a server is meant.
 const PG_SELECTORS: usize = 6;
+/// Those of them that say where it is.
+const PG_ADDRESSES: &[&str] = &["PGHOST", "PGHOSTADDR", "PGPORT", "PGSERVICE"];
 
 impl Surroundings<'_> {
     fn var(&self, name: &str) -> Option<String> {
@@ -75,7 +84,13 @@ impl Surroundings<'_> {
         let pg = self.pg_layer();
         let selected_by_pg = PG_VARIABLES[..PG_SELECTORS].iter().any(|(v, _)| self.var(v).is_some());
         let (top, origin, is_cockroach) = match (cockroach, origin) {
-            (Some(p), origin) => (p, origin, origin != "URL" && origin != "COCKROACH_URL"),
+            (Some(p), origin) => {
+                // A user or certificates alone go with the address of libpq's variables.
+                let addressed = p.get("host").is_some() || p.get("port").is_some();
+                let by_url = origin == "URL" || origin == "COCKROACH_URL";
+                let is_cockroach = !by_url && (addressed || !self.any(PG_ADDRESSES));
+                (p, origin, is_cockroach)
+            }
             (None, _) if selected_by_pg => (Params::new(), "PG* variables", false),
             (None, _) => return Ok(Choice::Embedded),
         };
@@ -95,6 +110,10 @@ impl Surroundings<'_> {
             p = p.or(pairs(&[("host", "localhost"), ("user", "root")]));
             if p.get("port").is_none() {
                 p.set("port", PORT_COCKROACH.to_string());
+            }
+            // As `cockroach`: in the clear only where that is asked for.
+            if p.get("sslmode").is_none() {
+                p.set("sslmode", "verify-full");
             }
         } else if let Some(account) = &self.account {
             p = p.or(pairs(&[("user", account)]));
@@ -337,7 +356,16 @@ mod tests {
             "postgresql://root@a:1/defaultdb disable by COCKROACH_* variables"
         );
         let v6 = Flags { host: Some("[::1]:5".into()), ..Flags::default() };
-        assert_eq!(choose(&[], &[], v6), "postgresql://root@[::1]:5/defaultdb prefer by flags");
+        assert_eq!(choose(&[], &[], v6), "postgresql://root@[::1]:5/defaultdb verify-full by flags");
+        let user = Flags { user: Some("bob".into()), ..Flags::default() };
+        assert_eq!(
+            choose(&[("PGHOST", "pg"), ("PGUSER", "x")], &[], user.clone()),
+            "postgresql://bob@pg:5432/defaultdb prefer by flags"
+        );
+        assert_eq!(
+            choose(&[("PGSSLMODE", "require")], &[], user),
+            "postgresql://bob@localhost:26257/defaultdb require by flags"
+        );
     }
 
     #[test]

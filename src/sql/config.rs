@@ -6,6 +6,7 @@ use std::fmt;
 use std::net::IpAddr;
 use std::path::PathBuf;
 use std::time::Duration;
+use tokio_postgres::config::ChannelBinding;
 
 /// PostgreSQL's port, for URLs that name none.
 pub const PORT_POSTGRES: u16 = 5432;
@@ -100,6 +101,8 @@ pub struct Settings {
     pub(super) connect_timeout: Option<Duration>,
     /// Hosts whose sessions cannot write are passed over.
     pub(super) read_write: bool,
+    /// Whether a password is only given to the holder of the certificate.
+    pub(super) channel_binding: ChannelBinding,
 }
 
 impl Settings {
@@ -111,6 +114,7 @@ impl Settings {
     /// From settings by keyword. What is missing takes libpq's default, the database `defaultdb` and the
     /// user `root`.
     pub fn resolve(p: &Params) -> Result<Settings, Error> {
+        refuse_unsupported(p)?;
         let ssl_mode = p.get("sslmode").map(SslMode::parse).transpose()?;
         let root_cert = p.get("sslrootcert").map(|f| match f {
             "system" => RootCert::System,
@@ -149,6 +153,18 @@ impl Settings {
             options: run_time_options(p),
             application_name: p.get("application_name").map(str::to_owned),
             connect_timeout,
+            channel_binding: match p.get("channel_binding") {
+                None | Some("prefer") => ChannelBinding::Prefer,
+                Some("disable") => ChannelBinding::Disable,
+                Some("require") => ChannelBinding::Require,
+                Some(other) => {
+                    return Err(Error::new(
+                        ErrorClass::Config,
+                        format!("there is no channel_binding {other:?}"),
+                    )
+                    .with_hint("use disable, prefer or require"));
+                }
+            },
             read_write: match p.get("target_session_attrs") {
                 None | Some("any" | "prefer-standby" | "read-only" | "standby") => false,
                 Some("read-write" | "primary") => true,
@@ -268,11 +284,7 @@ fn hosts(p: &Params) -> Result<Vec<(Host, u16)>, Error> {
             ports.get(i).or(if ports.len() == 1 { ports.first() } else { None }).copied().unwrap_or("");
         let port = match port.trim() {
             "" => PORT_POSTGRES,
-            text => text
-                .parse::<u16>()
-                .ok()
-                .filter(|p| *p > 0)
-                .ok_or_else(|| config(format!("{text:?} is not a port number")))?,
+            text => text.parse::<u16>().ok().filter(|p| *p > 0).ok_or_else(|| config(not_a_port(text)))?,
         };
         let addr: Option<IpAddr> = match addrs.get(i).copied().unwrap_or("") {
             "" => None,
@@ -295,6 +307,26 @@ fn hosts(p: &Params) -> Result<Vec<(Host, u16)>, Error> {
         }
     }
     Ok(out)
+}
+
+/// Keywords that ask for a protection which there is not here: to leave them out silently would be to promise it.
+const UNSUPPORTED: &[&str] = &["sslcrl", "sslcrldir", "require_auth", "requirepeer"];
+
+fn refuse_unsupported(p: &Params) -> Result<(), Error> {
+    let gss = p.get("gssencmode") == Some("require");
+    match UNSUPPORTED.iter().find(|k| p.get(k).is_some()).or(gss.then_some(&"gssencmode")) {
+        None => Ok(()),
+        Some(key) => Err(Error::new(ErrorClass::Config, format!("{key} is not supported"))
+            .with_hint("leave it out if you can do without that protection")),
+    }
+}
+
+/// Where the host is forgotten, the password stands in its port's place.
+fn not_a_port(text: &str) -> String {
+    match text.chars().all(|c| c.is_ascii_digit()) && text.len() <= 6 {
+        true => format!("{text} is not a port number"),
+        false => "the port is not a number".to_owned(),
+    }
 }
 
 /// Keywords of libpq that mean nothing here, and those handled above; any other is a setting of the session.
@@ -391,9 +423,20 @@ mod tests {
 
     #[test]
     fn bad_lists() {
-        assert_eq!(err("postgres://h:0"), "\"0\" is not a port number");
-        assert_eq!(err("postgres://h:99999"), "\"99999\" is not a port number");
+        assert_eq!(err("postgres://h:0"), "0 is not a port number");
+        assert_eq!(err("postgres://h:99999"), "99999 is not a port number");
+        assert_eq!(err("postgres://user:s3cret"), "the port is not a number");
         assert_eq!(err("host=a,b,c port=1,2"), "2 ports for 3 hosts");
         assert_eq!(err("host=a hostaddr=x"), "hostaddr \"x\" is not an IP address");
+    }
+
+    #[test]
+    fn protections_are_kept_or_refused() {
+        assert_eq!(err("postgres://h?sslcrl=/x"), "sslcrl is not supported");
+        assert_eq!(err("postgres://h?require_auth=scram-sha-256"), "require_auth is not supported");
+        assert_eq!(err("postgres://h?gssencmode=require"), "gssencmode is not supported");
+        assert_eq!(err("postgres://h?channel_binding=x"), "there is no channel_binding \"x\"");
+        let s = Settings::parse("postgres://h?channel_binding=require&gssencmode=prefer").unwrap();
+        assert_eq!(s.channel_binding, ChannelBinding::Require);
     }
 }

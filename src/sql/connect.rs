@@ -137,6 +137,7 @@ fn config(o: &Opening<'_>, host: &Host, port: u16, mode: PgSslMode) -> Config {
     c.user(&s.user)
         .dbname(&s.database)
         .ssl_mode(mode)
+        .channel_binding(s.channel_binding)
         .application_name(s.application_name.as_deref().unwrap_or(o.application_name))
         .connect_timeout(s.connect_timeout.unwrap_or(o.timeout))
         .tcp_user_timeout(TCP_USER_TIMEOUT)
