@@ -1,9 +1,10 @@
 //! The connection flags of every command, and the way from them to a server.
 
+use super::exit::{Exit, WithExit};
 use super::output;
 use super::surroundings::{Choice, Flags, Surroundings};
 use crate::embedded;
-use crate::sql::{Pool, PoolOptions, Settings};
+use crate::sql::{Error, Pool, PoolOptions, Settings};
 use anyhow::Context;
 use std::io::{self, Read, Write};
 use std::os::unix::fs::MetadataExt;
@@ -39,6 +40,18 @@ pub struct ConnectionArgs {
     /// Accepted for the sake of documented command lines; `-vv` says more
     #[arg(help_heading = "Connection", long, hide = true)]
     pub echo_sql: bool,
+
+    /// Accepted likewise: a certificate is chosen by the user's name
+    #[arg(help_heading = "Connection", long, hide = true, value_name = "MAP")]
+    pub cert_principal_map: Option<String>,
+
+    /// Accepted likewise: `-v` and USERFILEFS_LOG say what is logged
+    #[arg(help_heading = "Connection", long, hide = true, value_name = "CONFIG")]
+    pub log: Option<String>,
+
+    /// Accepted likewise
+    #[arg(help_heading = "Connection", long, hide = true, num_args = 0..=1, default_missing_value = "INFO", require_equals = true, value_name = "LEVEL")]
+    pub logtostderr: Option<String>,
 
     /// Ask for the password first (it is asked for anyway where the server wants one)
     #[arg(help_heading = "Connection", long)]
@@ -115,7 +128,7 @@ pub fn checked_settings(args: &ConnectionArgs, options: &PoolOptions) -> anyhow:
     match outcome {
         Ok(_) => Ok(settings),
         Err(e) if e.needs_password() && !args.password => {
-            let password = ask_password(&settings).map_err(|_| e)?;
+            let password = ask_password(&settings).map_err(|why| unless_interrupted(why, e))?;
             Ok(settings.with_password(&password))
         }
         Err(e) => Err(e.into()),
@@ -132,11 +145,16 @@ pub async fn pool_with(settings: Settings, options: PoolOptions) -> anyhow::Resu
     match Pool::connect(settings.clone(), options.clone()).await {
         Ok(pool) => Ok(pool),
         Err(e) if e.needs_password() => {
-            let password = ask_password(&settings).map_err(|_| e)?;
+            let password = ask_password(&settings).map_err(|why| unless_interrupted(why, e))?;
             Ok(Pool::connect(settings.with_password(&password), options).await?)
         }
         Err(e) => Err(e.into()),
     }
+}
+
+/// Where nobody could be asked for the password, its being asked for is the error; Ctrl-C is its own.
+fn unless_interrupted(why: anyhow::Error, asked: Error) -> anyhow::Error {
+    if why.is::<WithExit>() { why } else { asked.into() }
 }
 
 /// Asks on the terminal, without echo. Ctrl-C ends the question with an error, whatever handles signals.
@@ -153,7 +171,12 @@ fn ask_password(settings: &Settings) -> anyhow::Result<String> {
     let line = asked.and_then(|()| typed_line(&mut tty));
     let _ = writeln!(tty);
     tcsetattr(&tty, SetArg::TCSADRAIN, &before)?;
-    Ok(line?)
+    line.map_err(|e| match e.kind() {
+        io::ErrorKind::Interrupted => {
+            WithExit { message: "interrupted".to_owned(), exit: Exit::Interrupted }.into()
+        }
+        _ => e.into(),
+    })
 }
 
 /// A line typed on a terminal that edits nothing itself.

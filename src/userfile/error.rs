@@ -63,6 +63,9 @@ pub enum Error {
     /// Get: a file and a directory of the same name, which no local directory can hold.
     #[error("{0} is both a file and a directory")]
     Clash(String),
+    /// Get: a name, or a part of it, longer than the local file system takes.
+    #[error("open {0}: file name too long")]
+    TooLong(String),
     /// Get: the chunks of a file do not add up to it.
     #[error("file {name} is damaged at offset {offset}: {what}")]
     Damaged {
@@ -115,7 +118,7 @@ impl Error {
             Error::SourceNotRegular { .. } => {
                 Some("to store a stream, pipe it into: userfilefs upload - NAME".to_owned())
             }
-            Error::Unsafe(_) | Error::Clash(_) => {
+            Error::Unsafe(_) | Error::Clash(_) | Error::TooLong(_) => {
                 Some("get it alone, with the name of a local file as destination".to_owned())
             }
             Error::Damaged { .. } => {
@@ -157,7 +160,7 @@ impl Error {
 
     /// Whether it concerns nothing but the local name of one file, so that others can still be fetched.
     pub fn is_about_the_name(&self) -> bool {
-        matches!(self, Error::Unsafe(_) | Error::Clash(_))
+        matches!(self, Error::Unsafe(_) | Error::Clash(_) | Error::TooLong(_))
     }
 
     /// Whether the user asked to stop.

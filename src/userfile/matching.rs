@@ -4,6 +4,8 @@ use super::Error;
 use super::control::supervised;
 use super::pattern::{Scan, Selector};
 use crate::chunk::{FileRow, FileTable};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use tokio::sync::mpsc;
 
 /// Rows asked for at a time.
@@ -11,17 +13,33 @@ const PAGE_ROWS: usize = 1000;
 /// Rows that wait for the caller at most.
 const AHEAD_ROWS: usize = 256;
 
+/// Which of several selectors have found a row; complete when the last row was received.
+#[derive(Clone, Debug)]
+pub struct Matched(Arc<[AtomicBool]>);
+
+impl Matched {
+    /// Whether the selector at this place has.
+    pub fn has(&self, i: usize) -> bool {
+        self.0.get(i).is_some_and(|m| m.load(Ordering::Acquire))
+    }
+}
+
 /// Finds the rows of several selectors: selector by selector, each in byte order, no row twice.
 ///
 /// The last value is an error if the search could not be finished. Dropping the receiver ends the search.
-pub fn rows(table: &FileTable, selectors: Vec<Selector>) -> mpsc::Receiver<Result<FileRow, Error>> {
+pub fn rows(
+    table: &FileTable,
+    selectors: Vec<Selector>,
+) -> (mpsc::Receiver<Result<FileRow, Error>>, Matched) {
     let (tx, rx) = mpsc::channel(AHEAD_ROWS);
+    let matched = Matched(selectors.iter().map(|_| AtomicBool::new(false)).collect());
+    let noted = matched.clone();
     let table = table.clone();
     let last_word = tx.clone();
     let search = tokio::spawn(async move {
         for (i, selector) in selectors.iter().enumerate() {
             let earlier = &selectors[..i];
-            match search(&table, selector, earlier, &tx).await {
+            match search(&table, selector, earlier, &noted.0[i], &tx).await {
                 Ok(true) => {}
                 Ok(false) => return,
                 Err(e) => {
@@ -32,7 +50,7 @@ pub fn rows(table: &FileTable, selectors: Vec<Selector>) -> mpsc::Receiver<Resul
         }
     });
     supervised(search, last_word);
-    rx
+    (rx, matched)
 }
 
 /// False if nobody listens any more.
@@ -40,6 +58,7 @@ async fn search(
     table: &FileTable,
     selector: &Selector,
     earlier: &[Selector],
+    matched: &AtomicBool,
     tx: &mpsc::Sender<Result<FileRow, Error>>,
 ) -> Result<bool, Error> {
     for scan in selector.scans() {
@@ -62,7 +81,11 @@ async fn search(
                     Scan::One(name) => row.name == *name,
                     Scan::Prefix(_) => selector.matches(&row.name),
                 };
-                if !wanted || earlier.iter().any(|s| s.matches(&row.name)) {
+                if !wanted {
+                    continue;
+                }
+                matched.store(true, Ordering::Release);
+                if earlier.iter().any(|s| s.matches(&row.name)) {
                     continue;
                 }
                 if tx.send(Ok(row)).await.is_err() {

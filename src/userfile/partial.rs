@@ -29,6 +29,7 @@ impl Partial {
             io::ErrorKind::AlreadyExists | io::ErrorKind::NotADirectory => {
                 Error::Clash(dir.display().to_string())
             }
+            io::ErrorKind::InvalidFilename => Error::TooLong(to.display().to_string()),
             _ => Error::os("mkdir", &dir)(e),
         })?;
         let nameless =
@@ -61,6 +62,7 @@ impl Partial {
             io::ErrorKind::AlreadyExists => {
                 Error::LocalExists { path: self.to.display().to_string(), sizes: None }
             }
+            io::ErrorKind::InvalidFilename => Error::TooLong(self.to.display().to_string()),
             _ => Error::os("rename", &self.to)(e),
         })
     }

@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use userfilefs::sql::{Error, ErrorClass, Lane, Pool, PoolOptions, Settings};
 
+use crate::support::cli::on_a_terminal;
 use crate::support::database::options;
 use crate::support::postgres::{Server, free_port};
 use crate::support::require;
@@ -375,43 +376,6 @@ async fn a_read_only_host_is_passed_over_where_asked() {
     db.psql(&format!("DROP ROLE {reader}"));
 }
 
-/// Runs the program with a terminal of its own, types `answer` when it asks, and returns what it showed there
-/// and its output.
-fn on_a_terminal(mut command: Command, answer: &str) -> (String, String, bool) {
-    use std::io::{Read, Write};
-    use std::os::unix::process::CommandExt;
-    let pty = nix::pty::openpty(None, None).expect("a terminal");
-    let slave = fs::File::from(pty.slave);
-    command.stdin(slave.try_clone().unwrap()).stdout(Stdio::piped()).stderr(slave);
-    // SAFETY: both calls are async-signal-safe; descriptor 0 is the terminal.
-    unsafe {
-        command.pre_exec(|| {
-            libc::setsid();
-            libc::ioctl(0, libc::TIOCSCTTY, 0);
-            Ok(())
-        });
-    }
-    let mut child = command.spawn().unwrap();
-    drop(command);
-    let mut master = fs::File::from(pty.master);
-    let (mut shown, mut buffer) = (String::new(), [0; 1024]);
-    let mut asked = false;
-    // Ends with an error when the program has closed the terminal.
-    while let Ok(n) = master.read(&mut buffer) {
-        shown.push_str(&String::from_utf8_lossy(&buffer[..n]));
-        if !asked && shown.contains("Password for ") && shown.ends_with(": ") {
-            asked = true;
-            master.write_all(format!("{answer}\n").as_bytes()).unwrap();
-        }
-        if n == 0 {
-            break;
-        }
-    }
-    let mut out = String::new();
-    child.stdout.take().unwrap().read_to_string(&mut out).unwrap();
-    (shown, out, child.wait().unwrap().success())
-}
-
 #[test]
 fn the_password_is_asked_for_on_the_terminal() {
     let Some(s) = secure() else { return };
@@ -424,14 +388,16 @@ fn the_password_is_asked_for_on_the_terminal() {
         c
     };
     let url = s.url("bob", "127.0.0.1", "sslmode=disable");
-    let (shown, out, success) = on_a_terminal(list(&url), "s3cret");
-    assert!(success, "{shown}{out}");
+    let (shown, out, code) = on_a_terminal(list(&url), "s3cret\n");
+    assert_eq!(code, Some(0), "{shown}{out}");
     assert!(
         shown.contains("Password for postgresql://bob@127.0.0.1") && !shown.contains("s3cret"),
         "{shown}"
     );
-    let (shown, _, success) = on_a_terminal(list(&url), "wrong");
-    assert!(!success && shown.contains("rejects the password of user bob"), "{shown}");
+    let (shown, _, code) = on_a_terminal(list(&url), "wrong\n");
+    assert!(code == Some(1) && shown.contains("rejects the password of user bob"), "{shown}");
+    let (shown, _, code) = on_a_terminal(list(&url), "s3\x03");
+    assert!(code == Some(3) && shown.contains("ERROR: interrupted"), "{shown}");
     // From the password file nobody is asked; from one that others may read, nothing is taken.
     let passfile = s.certs.join(".pgpass");
     fs::write(&passfile, "*:*:defaultdb:bob:s3cret\n").unwrap();

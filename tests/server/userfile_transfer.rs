@@ -1,6 +1,6 @@
 //! Large files, many files, and commands that are stopped in the middle.
 
-use crate::support::cli::run;
+use crate::support::cli::{on_a_terminal, run};
 use crate::userfile::{Desk, same_trees};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
@@ -176,6 +176,28 @@ fn interrupted_downloads_leave_nothing() {
     kill(Pid::from_raw(child.id().cast_signed()), Signal::SIGINT).expect("kill");
     assert_eq!(child.wait().expect("ends").code(), Some(3));
     assert_eq!(std::fs::read_dir(desk.path("out")).expect("ls").count(), 0);
+}
+
+/// One signal is enough where nothing is under way: a server that does not answer, a question.
+#[test]
+fn a_command_that_waits_ends_at_the_first_signal() {
+    let Some(desk) = Desk::new() else { return };
+    let silent = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
+    let url = format!("postgresql://root@{}/x", silent.local_addr().expect("its port"));
+    for args in [&["list"][..], &["get", "/"], &["upload", "small.txt"], &["delete", "x"]] {
+        let mut command = desk.command(args);
+        let mut child = command.env("COCKROACH_URL", &url).stderr(Stdio::piped()).spawn().expect("runs");
+        let _connected = silent.accept().expect("a connection");
+        let start = Instant::now();
+        kill(Pid::from_raw(child.id().cast_signed()), Signal::SIGINT).expect("kill");
+        assert_eq!(child.wait().expect("ends").code(), Some(3), "{args:?}");
+        assert!(start.elapsed() < Duration::from_secs(3), "{args:?}: {:?}", start.elapsed());
+    }
+    desk.uploads(&["small.txt"], "/small.txt");
+    let (shown, out, code) = on_a_terminal(desk.command(&["delete", "/"]), "\x03");
+    assert_eq!((out.as_str(), code), ("", Some(3)), "{shown}");
+    assert!(shown.contains("delete all 1 files") && shown.contains("ERROR: interrupted"), "{shown}");
+    desk.ok(&["list"], "small.txt\n");
 }
 
 /// A source that grows or shrinks while it is read is stored with the size of what was read.

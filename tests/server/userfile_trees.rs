@@ -148,6 +148,15 @@ fn links_pipes_and_odd_sources() {
     assert!(done.success(), "{}", done.stderr());
     desk.ok(&["list", "y"], "y/t/a\n");
 
+    // The source itself may be a link.
+    symlink("t", desk.path("to-t")).expect("a link");
+    let done = desk.run(&["upload", "-r", "to-t", "--skip-links"]);
+    assert!(done.success(), "{}", done.stderr());
+    std::fs::remove_file(desk.path("t/link-to-dir")).expect("rm");
+    let done = desk.run(&["upload", "-r", "to-t", "z"]);
+    assert!(done.success(), "{}", done.stderr());
+    desk.ok(&["list", "to-t", "z"], "to-t/a\nz/to-t/a\nz/to-t/link-to-a\n");
+
     nix::unistd::mkfifo(&desk.path("fifo"), nix::sys::stat::Mode::S_IRWXU).expect("mkfifo");
     desk.fails(&["upload", "fifo"], &["ERROR: source file fifo is a named pipe, not a regular file"]);
     desk.fails(
@@ -209,6 +218,12 @@ fn where_downloads_go() {
     desk.fails(&["get", "a/b/one.txt"], &["ERROR: open one.txt: file exists"]);
     desk.fails(&["get", "a/b/on"], &["ERROR: no files matched requested path or path pattern"]);
     desk.fails(&["get"], &["ERROR: requires at least 1 arg(s), only received 0"]);
+    // Each of several must be there; the others are fetched all the same.
+    desk.fails(
+        &["get", "a/no", "a/b/one.txt", "a/b", "no/*", "some/"],
+        &["ERROR: no files matched a/no, no/*"],
+    );
+    assert!(desk.path("some/one.txt").exists());
     desk.ok(&["get", "a/b/one.txt", "/dev/null"], &line("a/b/one.txt", "/dev/null"));
     // Nothing else is left behind.
     let left = run(Command::new("find").arg(desk.dir.path()).args(["-name", ".userfilefs*"]));
@@ -259,6 +274,26 @@ fn hostile_names() {
     );
     desk.ok(&["delete", "--literal", "/../escaped"], "successfully deleted ../escaped\n");
     desk.ok(&["delete", "--literal", "//escaped3"], "successfully deleted /escaped3\n");
+}
+
+/// A name that the local file system does not take does not keep the others from being fetched.
+#[test]
+fn names_too_long_for_the_local_file_system() {
+    let Some(desk) = Desk::new() else { return };
+    let (tables, long) = (desk.tables(), "x".repeat(300));
+    for name in [format!("/d/{long}"), format!("/d/{long}/below"), "/d/z".into(), "/d/zz".into()] {
+        tables.write(&name, b"data", 4);
+    }
+    let too_long = |name: &str| format!("ERROR: open out/d/{name}: file name too long");
+    desk.fails(
+        &["get", "-j1", "d", "out"],
+        &[&too_long(&long), &too_long(&format!("{long}/below")), "ERROR: files not fetched: 2"],
+    );
+    assert!(desk.path("out/d/z").exists() && desk.path("out/d/zz").exists());
+    desk.ok(
+        &["get", &format!("d/{long}/below"), "named"],
+        &format!("downloaded d/{long}/below to named (4 B)\n"),
+    );
 }
 
 /// What `get` does with files whose chunks are not as they should be.
@@ -390,6 +425,9 @@ fn directories_and_links_go_with_their_files() {
     desk.ok(&["delete", "d2"], "");
     desk.ok(&["delete", "link"], "");
     desk.fails(&["delete", "d2"], &["ERROR: no files matched"]);
+    desk.uploads(&["small.txt", "f"], "/f");
+    desk.fails(&["delete", "d2", "f", "f*"], &["ERROR: no files matched d2"]);
+    desk.ok(&["list", "f"], "");
     // A pattern means files.
     desk.ok(&["delete", "e/*"], "successfully deleted e/a\n");
     assert_eq!(left(), ["/e|empty", "/|e"]);

@@ -71,6 +71,44 @@ pub fn ok(command: &mut Command) -> String {
     done.stdout()
 }
 
+/// Runs the program with a terminal of its own, types `keys` when it asks something, and returns what it showed
+/// there, its output and its exit code.
+pub fn on_a_terminal(mut command: Command, keys: &str) -> (String, String, Option<i32>) {
+    use std::io::{Read, Write};
+    use std::os::unix::process::CommandExt;
+    let pty = nix::pty::openpty(None, None).expect("a terminal");
+    let slave = std::fs::File::from(pty.slave);
+    command.stdin(slave.try_clone().expect("dup")).stdout(Stdio::piped()).stderr(slave);
+    // SAFETY: both calls are async-signal-safe; descriptor 0 is the terminal.
+    unsafe {
+        command.pre_exec(|| {
+            libc::setsid();
+            libc::ioctl(0, libc::TIOCSCTTY, 0);
+            Ok(())
+        });
+    }
+    let mut child = command.spawn().expect("runs");
+    drop(command);
+    let mut master = std::fs::File::from(pty.master);
+    let (mut shown, mut buffer) = (String::new(), [0; 1024]);
+    let mut asked = false;
+    // Ends with an error when the program has closed the terminal.
+    while let Ok(n) = master.read(&mut buffer) {
+        shown.push_str(&String::from_utf8_lossy(&buffer[..n]));
+        let password = shown.contains("Password for ") && shown.ends_with(": ");
+        if !asked && (password || shown.ends_with("[y/N] ")) {
+            asked = true;
+            master.write_all(keys.as_bytes()).expect("typed");
+        }
+        if n == 0 {
+            break;
+        }
+    }
+    let mut out = String::new();
+    child.stdout.take().expect("a pipe").read_to_string(&mut out).expect("text");
+    (shown, out, child.wait().expect("ends").code())
+}
+
 /// A tool with its arguments, in the C locale; `None`, after a loud skip, where it is not installed.
 pub fn tool<A: AsRef<OsStr>>(name: &str, args: impl IntoIterator<Item = A>) -> Option<Command> {
     let Some(program) = find(name) else {

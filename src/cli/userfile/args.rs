@@ -171,7 +171,7 @@ a pattern as for 'userfilefs list' (see there); '/' is everything.
 
 One file goes to DESTINATION, or into it if it is a directory, or to its own name in the current directory. \
 Several files keep their whole stored path below DESTINATION or the current directory; directories are made as \
-needed. '-' is standard output.
+needed. Of several PATTERNs each must find something; what the others find is fetched all the same. '-' is standard output.
 
 A local file appears under its name only when it is complete, with mode 0600. Existing files are left alone \
 unless --overwrite is given, and stop the command unless --skip-existing is.";

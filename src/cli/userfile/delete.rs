@@ -2,12 +2,13 @@
 
 pub use super::args::DeleteArgs as Args;
 use super::session::{self, Need, selectors};
-use super::{Failure, say};
+use super::{Failure, say, unless_stopped};
 use crate::chunk::{Create, FileTable, TablePrefix};
 use crate::cli::Exit;
+use crate::userfile::matching::{self, Matched};
 use crate::userfile::order::{Step, Then, in_order};
 use crate::userfile::pattern::{PlainRule, Selector};
-use crate::userfile::{Cancel, Error, delete, lines, matching};
+use crate::userfile::{Cancel, Error, delete, lines};
 use std::io::{IsTerminal, Write};
 
 /// Runs the command to its end.
@@ -24,6 +25,7 @@ async fn command(args: &Args, cancel: Cancel) -> Result<(), Failure> {
         &args.connection,
         &host,
         Need { create: Create::Refuse, read_only: args.work.dry_run, recover: false },
+        &cancel,
     )
     .await?;
     let nothing = || if args.force { Ok(()) } else { Err(Failure::new("no files matched")) };
@@ -31,14 +33,17 @@ async fn command(args: &Args, cancel: Cancel) -> Result<(), Failure> {
         return nothing();
     };
     if selectors.iter().any(Selector::is_all) && !args.yes && !args.work.dry_run {
-        confirm(table, &session.prefix).await?;
+        unless_stopped(&cancel, confirm(table, &session.prefix)).await?;
     }
     let done = files(args, table, &selectors, &cancel).await;
-    session.settle().await;
-    let mut count = done?;
+    session.settle(&cancel).await;
+    let (mut count, matched) = done?;
+    let mut found: Vec<bool> = (0..selectors.len()).map(|i| matched.has(i)).collect();
     if !args.work.dry_run {
-        for selector in &selectors {
-            count += delete::leftovers(table, selector).await?;
+        for (selector, found) in selectors.iter().zip(&mut found) {
+            let gone = delete::leftovers(table, selector).await?;
+            *found |= gone > 0;
+            count += gone;
         }
     }
     if count == 0 {
@@ -47,20 +52,24 @@ async fn command(args: &Args, cancel: Cancel) -> Result<(), Failure> {
             Err(failure) => Err(session::explain(failure, table, &selectors).await),
         };
     }
-    Ok(())
+    if args.force {
+        return Ok(());
+    }
+    session::each_matched(table, &args.patterns, &selectors, |i| found[i]).await
 }
 
-/// Deletes the files and says so; returns how many were found.
+/// Deletes the files and says so; returns how many were found, and by which arguments.
 async fn files(
     args: &Args,
     table: &FileTable,
     selectors: &[Selector],
     cancel: &Cancel,
-) -> Result<u64, Failure> {
+) -> Result<(u64, Matched), Failure> {
     let mut count = 0u64;
     let mut failure: Option<Failure> = None;
+    let (rows, matched) = matching::rows(table, selectors.to_vec());
     in_order(
-        matching::rows(table, selectors.to_vec()),
+        rows,
         usize::from(args.work.jobs),
         |row| {
             let row = row.as_ref().ok().cloned();
@@ -84,21 +93,20 @@ async fn files(
                 say(&[word, lines::shown(&row.name)].concat());
                 Then::Continue
             }
-            Step::Done(Ok(row), Some(Err(e))) => {
+            Step::Done(Ok(row), Some(Err(e))) if !e.is_interrupt() => {
                 let detail = format!("deletion failed at {}", lines::shown_text(&row.name));
                 failure.get_or_insert_with(|| Failure::from(e).detail(detail));
                 Then::Stop
             }
-            Step::Done(row, _) => {
-                if let Err(e) = row {
-                    failure.get_or_insert_with(|| Failure::from_ref(e));
-                }
+            Step::Done(row, out) => {
+                let error = out.and_then(Result::err).as_ref().or(row.as_ref().err()).map(Failure::from_ref);
+                failure = failure.take().or(error);
                 Then::Stop
             }
         },
     )
     .await;
-    failure.map_or(Ok(count), Err)
+    failure.map_or(Ok((count, matched)), Err)
 }
 
 /// Asks before everything goes, if there is somebody to ask.

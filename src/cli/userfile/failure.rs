@@ -76,7 +76,11 @@ impl Failure {
     pub(super) fn other(e: anyhow::Error) -> Failure {
         match e.downcast::<sql::Error>() {
             Ok(e) => e.into(),
-            Err(e) => Failure { hint: output::hint(&e), ..Failure::new(output::message(&e)) },
+            Err(e) => Failure {
+                hint: output::hint(&e),
+                interrupted: Exit::of_error(&e) == Exit::Interrupted,
+                ..Failure::new(output::message(&e))
+            },
         }
     }
 

@@ -3,7 +3,7 @@
 pub use super::args::GetArgs as Args;
 use super::progress::Progress;
 use super::session::{self, Need, selectors};
-use super::{Failure, complain, say};
+use super::{Failure, complain, say, unless_stopped};
 use crate::chunk::{Create, FileRow};
 use crate::cli::Exit;
 use crate::userfile::get::{Downloader, Fetched, GetOptions};
@@ -39,22 +39,23 @@ async fn command(args: &Args, cancel: Cancel) -> Result<(), Failure> {
         &args.connection,
         &host,
         Need { create: Create::Refuse, read_only: true, recover: args.recover },
+        &cancel,
     )
     .await?;
     let Some(table) = session.table.clone() else {
         return Err(no_match());
     };
-    let mut found = matching::rows(&table, selectors.clone());
-    let Some(first) = found.recv().await.transpose()? else {
+    let (mut found, matched) = matching::rows(&table, selectors.clone());
+    let two = async { Ok((found.recv().await.transpose()?, found.recv().await.transpose()?)) };
+    let (Some(first), second) = unless_stopped(&cancel, two).await? else {
         return Err(session::explain(no_match(), &table, &selectors).await);
     };
-    let second = found.recv().await.transpose()?;
     let single = second.is_none();
     let meter = Arc::new(Meter::default());
     let _progress = Progress::start(&meter);
     let rows = count(first, second, found, &meter);
     let downloader = Downloader {
-        table,
+        table: table.clone(),
         options: GetOptions {
             overwrite: args.overwrite,
             skip_existing: args.skip_existing,
@@ -68,7 +69,8 @@ async fn command(args: &Args, cancel: Cancel) -> Result<(), Failure> {
     match dest {
         Some(dest) if dest == "-" => to_stdout(&downloader, rows).await,
         _ => to_files(args, &downloader, rows, downloads(dest, single)).await,
-    }
+    }?;
+    session::each_matched(&table, patterns, &selectors, |i| matched.has(i)).await
 }
 
 fn no_match() -> Failure {

@@ -21,12 +21,13 @@ async fn command(args: &Args, cancel: Cancel) -> Result<(), Failure> {
         &args.connection,
         &host,
         Need { create: Create::Refuse, read_only: true, recover: false },
+        &cancel,
     )
     .await?;
     let mut out = output::out();
     let mut count = 0u64;
     if let Some(table) = &session.table {
-        let mut rows = matching::rows(table, selectors);
+        let (mut rows, _) = matching::rows(table, selectors);
         loop {
             let row = tokio::select! {
                 biased;

@@ -13,10 +13,15 @@ pub use args::UserfileArgs as Args;
 pub use failure::Failure;
 
 use crate::cli::{Exit, output, runtime};
-use crate::userfile::{Cancel, CancelHandle};
+use crate::userfile::{Cancel, CancelHandle, Error};
 use args::{UserfileCommand, UserfileWord};
 use clap::CommandFactory;
 use std::future::Future;
+use std::time::Duration;
+use tokio::signal::unix::{Signal, SignalKind, signal};
+
+/// An orderly stop that takes longer than this says so.
+const STOP_QUIETLY: Duration = Duration::from_secs(1);
 
 /// `userfilefs userfile …`; an unknown word, and none, prints the usage and fails.
 pub fn run(args: Args) -> anyhow::Result<Exit> {
@@ -69,23 +74,40 @@ fn finish(name: &str, done: Result<(), Failure>) -> Exit {
     }
 }
 
+/// Work that may be left in the middle: ends at once when the user asks to stop.
+async fn unless_stopped<T>(
+    cancel: &Cancel,
+    work: impl Future<Output = Result<T, Failure>>,
+) -> Result<T, Failure> {
+    tokio::select! {
+        done = work => done,
+        () = cancel.cancelled() => Err(Error::Interrupted.into()),
+    }
+}
+
 /// The first signal asks for an orderly stop, the second ends the program.
 async fn stop_on_signals(handle: CancelHandle) {
-    use tokio::signal::unix::{SignalKind, signal};
     let (Ok(mut interrupt), Ok(mut terminate)) =
         (signal(SignalKind::interrupt()), signal(SignalKind::terminate()))
     else {
         return;
     };
-    for first in [true, false] {
-        tokio::select! {
-            _ = interrupt.recv() => {}
-            _ = terminate.recv() => {}
+    either(&mut interrupt, &mut terminate).await;
+    handle.cancel();
+    tokio::select! {
+        () = either(&mut interrupt, &mut terminate) => {}
+        () = tokio::time::sleep(STOP_QUIETLY) => {
+            output::note("stopping as soon as what is under way is done or undone; Ctrl-C again stops at once");
+            either(&mut interrupt, &mut terminate).await;
         }
-        if !first {
-            std::process::exit(i32::from(Exit::Interrupted.code()));
-        }
-        handle.cancel();
+    }
+    std::process::exit(i32::from(Exit::Interrupted.code()));
+}
+
+async fn either(a: &mut Signal, b: &mut Signal) {
+    tokio::select! {
+        _ = a.recv() => {}
+        _ = b.recv() => {}
     }
 }
 

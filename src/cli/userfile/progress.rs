@@ -37,11 +37,13 @@ impl Progress {
                 speed.add(now, done);
                 if now >= DELAY {
                     let total = meter.bytes_total().max(done);
-                    let bar = shared.get_or_init(new_bar);
+                    let files = format!("{} of {} files", meter.files_done(), meter.files_total());
+                    let words = format!("{} {files}", speed.words(done, total));
+                    // The words first: the bar is drawn at each of these, and fills what they leave.
+                    let bar = shared.get_or_init(|| new_bar(&words));
+                    bar.set_message(words);
                     bar.set_length(total);
                     bar.set_position(done);
-                    let files = format!("{} of {} files", meter.files_done(), meter.files_total());
-                    bar.set_message(format!("{} {files}", speed.words(done, total)));
                 }
                 tokio::time::sleep(TICK).await;
             }
@@ -66,11 +68,10 @@ impl Drop for Progress {
     }
 }
 
-fn new_bar() -> ProgressBar {
-    let bar = output::bars().add(ProgressBar::new(0));
+fn new_bar(words: &str) -> ProgressBar {
     let style = ProgressStyle::with_template("{wide_bar:.cyan/blue} {msg}");
-    bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()));
-    bar
+    let bar = ProgressBar::hidden().with_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()));
+    output::bars().add(bar.with_message(words.to_owned()))
 }
 
 /// How much was done when, within the last [`WINDOW`].

@@ -2,12 +2,13 @@
 
 use super::Failure;
 use super::args::SelectArgs;
+use super::unless_stopped;
 use crate::chunk::{self, Create, FileTable, TableOptions, TablePrefix};
 use crate::cli::connect::{self, ConnectionArgs};
 use crate::sql::PoolOptions;
 use crate::userfile::address::{self, ArgError, Host};
 use crate::userfile::pattern::{PlainRule, Selector};
-use crate::userfile::{lines, matching};
+use crate::userfile::{Cancel, lines, matching};
 use std::ffi::OsString;
 use std::os::unix::ffi::OsStrExt;
 
@@ -20,10 +21,13 @@ pub(super) struct Session {
 }
 
 impl Session {
-    /// Waits until large files that were deleted or replaced are removed, which goes on in the background.
-    pub(super) async fn settle(&self) {
-        if let Some(table) = &self.table {
-            table.idle().await;
+    /// Waits until large files that were deleted or replaced are removed, which goes on in the background; no
+    /// longer than the user likes, as what is left is removed by the next sweep.
+    pub(super) async fn settle(&self, cancel: &Cancel) {
+        let Some(table) = &self.table else { return };
+        tokio::select! {
+            () = table.idle() => {}
+            () = cancel.cancelled() => {}
         }
     }
 }
@@ -40,7 +44,16 @@ pub(super) struct Need {
 }
 
 /// Connects and opens the tables that the arguments name.
-pub(super) async fn open(connection: &ConnectionArgs, host: &Host, need: Need) -> Result<Session, Failure> {
+pub(super) async fn open(
+    connection: &ConnectionArgs,
+    host: &Host,
+    need: Need,
+    cancel: &Cancel,
+) -> Result<Session, Failure> {
+    unless_stopped(cancel, connect_and_open(connection, host, need)).await
+}
+
+async fn connect_and_open(connection: &ConnectionArgs, host: &Host, need: Need) -> Result<Session, Failure> {
     let settings = connect::settings(connection).map_err(Failure::other)?;
     let named = match host {
         Host::Named(text) => Some(TablePrefix::for_user(text, settings.user()).map_err(chunk::Error::from)?),
@@ -110,6 +123,29 @@ fn shown(host: &Host) -> String {
         Host::Default => "the default".to_owned(),
         Host::Named(text) => text.clone(),
     }
+}
+
+/// An error if some arguments have found something and others nothing.
+pub(super) async fn each_matched(
+    table: &FileTable,
+    arguments: &[OsString],
+    selectors: &[Selector],
+    matched: impl Fn(usize) -> bool,
+) -> Result<(), Failure> {
+    let without: Vec<(&OsString, &Selector)> = arguments
+        .iter()
+        .zip(selectors)
+        .enumerate()
+        .filter(|(i, _)| !matched(*i))
+        .map(|(_, pair)| pair)
+        .collect();
+    if without.is_empty() {
+        return Ok(());
+    }
+    let shown: Vec<String> = without.iter().map(|(a, _)| address::lossy(a.as_bytes())).collect();
+    let failure = Failure::new(format!("no files matched {}", shown.join(", ")));
+    let selectors: Vec<Selector> = without.into_iter().map(|(_, s)| s.clone()).collect();
+    Err(explain(failure, table, &selectors).await)
 }
 
 /// Adds a hint to "nothing matched": a name that begins like the one that was given.

@@ -50,18 +50,18 @@ async fn command(args: &Args, cancel: Cancel) -> Result<(), Failure> {
 
 async fn one(args: &Args, source: Source, to: place::Destination, cancel: Cancel) -> Result<(), Failure> {
     place::check_name(&to.path)?;
-    let session = open(args, &to).await?;
+    let session = open(args, &to, &cancel).await?;
     let meter = Arc::new(Meter::default());
     if let Source::Path { path, .. } = &source {
         meter.found(std::fs::metadata(path).map(|m| m.len()).unwrap_or(0));
     }
     let _progress = Progress::start(&meter);
-    let work = Work::new(args, &session, &meter, cancel);
+    let work = Work::new(args, &session, &meter, cancel.clone());
     let done = tokio::select! {
         done = work.file(&source, &to.path) => done,
         () = work.housekeeping() => return Ok(()),
     };
-    session.settle().await;
+    session.settle(&cancel).await;
     let done = done?;
     print_done(&session, &source, &to.path, &done);
     Ok(())
@@ -81,7 +81,7 @@ async fn whole_tree(
     }
     let (base, slash) = place::source_base(given, &root);
     let to = place::tree_destination(dest, &base, slash)?;
-    let session = open(args, &to).await?;
+    let session = open(args, &to, &cancel).await?;
     let meter = Arc::new(Meter::default());
     let progress = Progress::start(&meter);
     if progress.is_shown() {
@@ -138,7 +138,7 @@ async fn whole_tree(
         () = copying => {}
         () = work.housekeeping() => {}
     }
-    session.settle().await;
+    session.settle(&work.cancel).await;
     drop(progress);
     if let Some(failure) = failure {
         return Err(failure);
@@ -156,12 +156,13 @@ fn name_of(to: &place::Destination, found: &Found) -> Result<String, Error> {
     Ok(place::tree_name(&to.path, found.relative.as_os_str().as_bytes())?)
 }
 
-async fn open(args: &Args, to: &place::Destination) -> Result<Session, Failure> {
+async fn open(args: &Args, to: &place::Destination, cancel: &Cancel) -> Result<Session, Failure> {
     let create = if args.work.dry_run { Create::Refuse } else { Create::Create };
     let session = session::open(
         &args.connection,
         &to.host,
         Need { create, read_only: args.work.dry_run, recover: false },
+        cancel,
     )
     .await?;
     if session.prefix.table == "userfiles_" {
