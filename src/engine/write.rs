@@ -3,8 +3,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::format::crypt::{IV_LEN, Key, encrypt_v1};
-use crate::format::kv::mvcc;
+use crate::format::descriptor::layout::index_span;
+use crate::format::descriptor::{self, Descriptor};
 use crate::format::kv::row::row_prefix;
+use crate::format::kv::{key, mvcc, varint};
 use crate::format::manifest::{
     BuildInfo, COVERAGE_ALL, DescriptorRevision, FILTER_ALL, FILTER_LATEST, File, Manifest, ManifestProto,
     PartitionDescriptor, RowCount, Span, Timestamp, Version as ClusterVersion, envelope, names,
@@ -12,7 +14,7 @@ use crate::format::manifest::{
 use crate::format::sst::{WriteError, Writer, WriterOptions};
 use prost::Message;
 
-use super::store::{Store, Window};
+use super::store::{Store, Version, Window};
 
 /// Takes finished files.
 pub trait Sink {
@@ -29,6 +31,12 @@ pub enum Error {
     /// An entry cannot stand in a data file.
     #[error("cannot write a data file: {0}")]
     Table(#[from] WriteError),
+    /// A descriptor cannot be read.
+    #[error(transparent)]
+    Descriptor(#[from] descriptor::Error),
+    /// RESTORE would refuse the layer, or lose rows of it.
+    #[error("a layer cannot be like this: {0}")]
+    Layer(String),
 }
 
 /// Which of the two encryption formats.
@@ -84,6 +92,47 @@ pub struct LayerSpec {
     pub data_folder: bool,
     /// Major and minor version for RESTORE of 22.1 and later.
     pub cluster_version: Option<(i32, i32)>,
+}
+
+/// Table and index ids of primary indexes: what counts as rows.
+type Primaries = BTreeSet<(u64, u64)>;
+
+impl LayerSpec {
+    /// Refuses what RESTORE would refuse or silently lose; gives the primary indexes.
+    fn verify(&self) -> Result<Primaries, Error> {
+        let wrong = |what: String| Err(Error::Layer(what));
+        if self.end.order() <= self.start.order() {
+            return wrong("it ends before it begins".into());
+        }
+        let spans: Vec<&Span> = self.spans.iter().collect::<BTreeSet<_>>().into_iter().collect();
+        if let Some([a, _]) = spans.array_windows().find(|[a, b]| a.overlaps(b)) {
+            return wrong(format!("the span from {:x?} overlaps the next", a.key));
+        }
+        let covered = merged(&self.spans);
+        let within =
+            |span: &Span| covered.iter().any(|all| all.key <= span.key && span.end_key <= all.end_key);
+        if let Some(new) = self.introduced_spans.iter().find(|new| !within(new)) {
+            return wrong(format!("the introduced span from {:x?} is none of its spans", new.key));
+        }
+        let (mut primaries, mut last) = (Primaries::new(), 0);
+        for raw in &self.descriptors {
+            let descriptor = Descriptor::decode(raw)?;
+            if descriptor.id() <= last {
+                return wrong(format!("descriptor {} comes after {last}", descriptor.id()));
+            }
+            last = descriptor.id();
+            let Descriptor::Table(table) = descriptor else { continue };
+            let ids = |index| (u64::from(table.id()), u64::from(index));
+            primaries.extend(table.primary_index.iter().map(|index| ids(index.id())));
+            for index in table.all_indexes().filter(|_| table.has_data() && table.is_visible()) {
+                let elsewhere = index.interleave.as_ref().is_some_and(|i| !i.ancestors.is_empty());
+                if !elsewhere && !within(&index_span(table.id(), index.id())) {
+                    return wrong(format!("no span has index {} of table {}", index.name(), table.name()));
+                }
+            }
+        }
+        Ok(primaries)
+    }
 }
 
 /// A file of random bytes for an initialisation vector.
@@ -161,13 +210,14 @@ pub struct LayerWriter<'s> {
 impl LayerWriter<'_> {
     /// Writes a layer of what `store` holds. The manifest comes last but for its checksum.
     pub fn layer(&mut self, store: &Store, spec: &LayerSpec) -> Result<Manifest, Error> {
+        let primaries = spec.verify()?;
         let mut files = Vec::new();
         for span in &spec.spans {
             let introduced = spec.introduced_spans.iter().any(|new| new.contains(&span.key));
             let start = if introduced { Timestamp::default() } else { spec.start };
             let window =
                 Window { start: version_of(start), end: version_of(spec.end), history: spec.history };
-            self.span(store, span, window, spec, &mut files)?;
+            self.span(store.versions(span, window), span, spec, &primaries, &mut files)?;
         }
         files.sort_by(|a, b| a.span.cmp(&b.span));
         let mut manifest = Manifest { proto: self.proto(spec, files), unknown: Vec::new() };
@@ -178,17 +228,16 @@ impl LayerWriter<'_> {
 
     fn span(
         &mut self,
-        store: &Store,
+        versions: Vec<Version<'_>>,
         span: &Span,
-        window: Window,
         spec: &LayerSpec,
+        primaries: &Primaries,
         files: &mut Vec<File>,
     ) -> Result<(), Error> {
         let mut open: Option<Open> = None;
         let mut last_prefix: Vec<u8> = Vec::new();
-        let is_primary = primary_span(span);
         let mut begin = span.key.clone();
-        for version in store.versions(span, window) {
+        for version in versions {
             let prefix = row_prefix(version.key).unwrap_or(version.key);
             let new_row = prefix != last_prefix;
             if new_row && open.as_ref().is_some_and(|open| open.writer.raw_len() >= spec.file_len) {
@@ -203,7 +252,9 @@ impl LayerWriter<'_> {
             }
             let Some(current) = &mut open else { continue };
             if prefix != last_prefix {
-                let counter = if is_primary { &mut current.counts.1 } else { &mut current.counts.2 };
+                let ids = key::get_index_prefix(&mut varint::Reader::new(prefix));
+                let is_row = ids.is_ok_and(|ids| primaries.contains(&ids));
+                let counter = if is_row { &mut current.counts.1 } else { &mut current.counts.2 };
                 *counter += 1;
                 last_prefix = prefix.to_vec();
             }
@@ -323,11 +374,6 @@ impl LayerWriter<'_> {
         self.sink.put(&format!("{name}{}", names::CHECKSUM_SUFFIX), &envelope::checksum(&stored))?;
         Ok(())
     }
-}
-
-/// Whether the span is that of index 1; good enough for counters of what is written here.
-fn primary_span(span: &Span) -> bool {
-    span.key.last() == Some(&0x89)
 }
 
 /// Adjacent spans joined, as the server writes them.

@@ -15,6 +15,7 @@ mod kms;
 mod kv;
 mod later;
 mod manifest;
+mod rewritten;
 mod samples;
 mod schemas;
 mod show;
