@@ -1,6 +1,7 @@
 # Shared by scripts/quickstart and scripts/test: installs what is missing. Sourced by bash.
 
 RUST_MINIMUM=1.88
+GO_MINIMUM=1.22
 
 say() { printf '%s\n' "$*"; }
 die() { printf 'error: %s\n' "$*" >&2; exit 1; }
@@ -98,6 +99,23 @@ setup_rust_component() {
     "$1" --version >/dev/null 2>&1 && return 0
     have rustup || die "$1 is missing; install it together with your Rust"
     rustup component add "$2" >/dev/null 2>&1 || die "rustup could not add $2"
+}
+
+go_is_recent() {
+    have go || [ ! -x /usr/local/go/bin/go ] || PATH=$PATH:/usr/local/go/bin
+    have go && version_at_least "$(GOTOOLCHAIN=local go env GOVERSION 2>/dev/null | sed 's/^go//')" "$GO_MINIMUM"
+}
+
+# A Go for the verifier of data files, where the system's packages have one that is new enough; else it is done without.
+setup_go() {
+    go_is_recent && return 0
+    local candidate
+    candidate=$(apt-cache policy golang-go 2>/dev/null | sed -n 's/^  Candidate: \([0-9]*:\)\{0,1\}//p')
+    if [ -n "$candidate" ] && version_at_least "$candidate" "$GO_MINIMUM"; then
+        setup_packages go:golang-go
+    else
+        say "SKIP the verifier in Go: there is no Go $GO_MINIMUM or newer, and no package of one"
+    fi
 }
 
 # A kernel that can mount; and for people who are not root, the right to share their mounts.

@@ -11,7 +11,7 @@ use crate::format::manifest::{
     BuildInfo, COVERAGE_ALL, DescriptorRevision, FILTER_ALL, FILTER_LATEST, File, Manifest, ManifestProto,
     PartitionDescriptor, RowCount, Span, Timestamp, Version as ClusterVersion, envelope, names,
 };
-use crate::format::sst::{WriteError, Writer, WriterOptions};
+use crate::format::sst::{SplitWriter, WriteError, WriterOptions};
 use prost::Message;
 
 use super::store::{Store, Version, Window};
@@ -188,11 +188,12 @@ pub struct LocalityStore<'s> {
     pub sink: &'s mut dyn Sink,
 }
 
-struct Open {
-    writer: Writer,
-    bytes: Vec<u8>,
-    first: Vec<u8>,
-    counts: (i64, i64, i64),
+/// What a file's entry in the manifest says that it holds.
+#[derive(Default)]
+struct Counts {
+    bytes: i64,
+    rows: i64,
+    index_entries: i64,
 }
 
 /// Writes layers of a store.
@@ -234,51 +235,47 @@ impl LayerWriter<'_> {
         primaries: &Primaries,
         files: &mut Vec<File>,
     ) -> Result<(), Error> {
-        let mut open: Option<Open> = None;
-        let mut last_prefix: Vec<u8> = Vec::new();
+        let boundary = |before: &[u8], after: &[u8]| row_prefix(before).ok() != row_prefix(after).ok();
+        let mut writer = SplitWriter::new(WriterOptions::default(), spec.file_len, boundary);
+        let (mut bytes, mut counts, mut last) = (Vec::new(), Counts::default(), &[][..]);
         let mut begin = span.key.clone();
         for version in versions {
             let prefix = row_prefix(version.key).unwrap_or(version.key);
-            let new_row = prefix != last_prefix;
-            if new_row && open.as_ref().is_some_and(|open| open.writer.raw_len() >= spec.file_len) {
-                let own =
-                    Span { key: std::mem::replace(&mut begin, prefix.to_vec()), end_key: prefix.to_vec() };
-                self.close(open.take(), own, spec, files)?;
+            let user_key = mvcc::join(version.key, version.at);
+            if writer.add(&user_key, version.value, &mut bytes)?.is_some() {
+                // What is in `bytes` is the table before this entry.
+                let key = std::mem::replace(&mut begin, prefix.to_vec());
+                let own = Span { key, end_key: prefix.to_vec() };
+                self.put(std::mem::take(&mut bytes), std::mem::take(&mut counts), own, spec, files)?;
             }
-            if open.is_none() {
-                let writer = Writer::new(WriterOptions::default())?;
-                open = Some(Open { writer, bytes: Vec::new(), first: prefix.to_vec(), counts: (0, 0, 0) });
-                last_prefix.clear();
-            }
-            let Some(current) = &mut open else { continue };
-            if prefix != last_prefix {
+            if prefix != last {
                 let ids = key::get_index_prefix(&mut varint::Reader::new(prefix));
                 let is_row = ids.is_ok_and(|ids| primaries.contains(&ids));
-                let counter = if is_row { &mut current.counts.1 } else { &mut current.counts.2 };
-                *counter += 1;
-                last_prefix = prefix.to_vec();
+                *(if is_row { &mut counts.rows } else { &mut counts.index_entries }) += 1;
+                last = prefix;
             }
-            current.counts.0 += i64::try_from(version.key.len() + version.value.len()).unwrap_or(0);
-            current.writer.add(&mvcc::join(version.key, version.at), version.value, &mut current.bytes)?;
+            counts.bytes += i64::try_from(version.key.len() + version.value.len()).unwrap_or(0);
         }
-        self.close(open, Span { key: begin, end_key: span.end_key.clone() }, spec, files)
+        if writer.finish(&mut bytes).is_some() {
+            self.put(bytes, counts, Span { key: begin, end_key: span.end_key.clone() }, spec, files)?;
+        }
+        Ok(())
     }
 
-    fn close(
+    /// Stores a data file.
+    fn put(
         &mut self,
-        open: Option<Open>,
+        table: Vec<u8>,
+        counts: Counts,
         span: Span,
         spec: &LayerSpec,
         files: &mut Vec<File>,
     ) -> Result<(), Error> {
-        let Some(Open { writer, mut bytes, counts, first }) = open else { return Ok(()) };
-        debug_assert!(span.contains(&first));
-        writer.finish(&mut bytes);
         let number = self.next_file;
         self.next_file += 1 << 15;
         let path = if spec.data_folder { format!("data/{number}.sst") } else { format!("{number}.sst") };
         let name = super::open::join(&spec.folder, &path);
-        let stored = sealed(self.seal.as_ref(), bytes);
+        let stored = sealed(self.seal.as_ref(), table);
         let mut locality_kv = String::new();
         match self.stores.iter_mut().find(|store| (store.takes)(&span)) {
             Some(store) => {
@@ -290,7 +287,7 @@ impl LayerWriter<'_> {
         files.push(File {
             span: Some(span),
             path,
-            entry_counts: Some(RowCount::new(counts.0, counts.1, counts.2)),
+            entry_counts: Some(RowCount::new(counts.bytes, counts.rows, counts.index_entries)),
             start_time: Some(Timestamp::default().into()),
             end_time: Some(Timestamp::default().into()),
             locality_kv,

@@ -6,10 +6,11 @@ use crate::support::require::skip;
 use std::fmt::Write as _;
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::{Command, Output, Stdio};
 use std::sync::OnceLock;
 use userfilefs::format::sst::{
-    ChecksumKind, Compression, PropertyTemplate, Reader, TableFormat, Writer, WriterOptions,
+    ChecksumKind, Compression, PropertyTemplate, PropertyValue, Reader, TableFormat, Writer, WriterOptions,
+    property,
 };
 
 /// Builds the program once; `None` after a loud skip where Go, or the modules, cannot be had.
@@ -57,15 +58,19 @@ impl Verifier {
 
     /// Runs all jobs in one process.
     pub fn run(&mut self) {
+        let done = self.finish();
+        assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
+    }
+
+    fn finish(&mut self) -> Output {
         let mut child = Command::new(&self.program)
             .stdin(Stdio::piped())
             .stderr(Stdio::piped())
             .spawn()
             .expect("the program that was just built");
         child.stdin.take().unwrap().write_all(self.jobs.as_bytes()).unwrap();
-        let done = child.wait_with_output().unwrap();
-        assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
         self.jobs.clear();
+        child.wait_with_output().unwrap()
     }
 }
 
@@ -182,6 +187,48 @@ fn pebble_reads_the_smallest_tables() {
     }
 }
 
+/// It can fail: damage anywhere in a file, and properties that are not true.
+#[test]
+fn the_verifier_finds_what_is_wrong() {
+    let dir = tempfile::tempdir().unwrap();
+    let Some(mut verifier) = verifier(dir.path()) else { return };
+    let rows = entries(Shape::Versions, 400, 3);
+    let options = WriterOptions { block_len: 700, index_block_len: 400, ..WriterOptions::default() };
+    let good = table(&options, &rows);
+    let file = verifier.path("a.sst");
+    let mut complaint = |bytes: &[u8]| {
+        std::fs::write(&file, bytes).unwrap();
+        verifier.dump(&file, "a.list");
+        let done = verifier.finish();
+        (!done.status.success()).then(|| String::from_utf8_lossy(&done.stderr).into_owned())
+    };
+    assert_eq!(complaint(&good), None);
+    // Without the footer, whose padding says nothing.
+    let blocks = good.len() - 53;
+    for at in (0..blocks).step_by(blocks / 25) {
+        let mut bad = good.clone();
+        bad[at] ^= 0x10;
+        assert!(complaint(&bad).is_some(), "flip at {at}");
+    }
+    assert!(complaint(&good[..good.len() - 1]).is_some());
+    for (name, value) in [
+        (property::NUM_ENTRIES, vec![7]),
+        (property::RAW_KEY_SIZE, vec![7]),
+        (property::RAW_VALUE_SIZE, vec![7]),
+        (property::NUM_DATA_BLOCKS, vec![7]),
+        (property::DATA_SIZE, vec![7]),
+        (property::INDEX_PARTITIONS, vec![1]),
+        (property::TS_MIN, vec![7; 8]),
+        (property::TS_MAX, vec![7; 8]),
+        (property::COMPARATOR, b"leveldb.BytewiseComparator".to_vec()),
+    ] {
+        let properties = options.properties.clone().with(name, PropertyValue::Const(value));
+        let options = WriterOptions { properties, ..options.clone() };
+        let said = complaint(&table(&options, &rows)).unwrap_or_else(|| panic!("{name}"));
+        assert!(said.starts_with("dump "), "{said}");
+    }
+}
+
 /// All formats, compressions and checksums that Pebble writes; and where we write the same format, the same
 /// bytes.
 #[test]
@@ -204,8 +251,10 @@ fn we_read_what_pebble_writes() {
                         continue;
                     }
                     let (n, rows) = (made.len(), made.len() % data.len());
-                    let settings =
-                        format!("format={format} compression={compression} checksum={checksum} {sizes}");
+                    let times = if format.starts_with("Pebble") { " times=on" } else { "" };
+                    let settings = format!(
+                        "format={format} compression={compression} checksum={checksum} {sizes}{times}"
+                    );
                     verifier.write(&format!("{n}.sst"), &format!("rows{rows}"), &settings);
                     made.push((settings, rows));
                 }

@@ -1,5 +1,7 @@
 //! Prerequisites of a test: absent ones are skipped aloud, or fail where `USERFILEFS_REQUIRE` lists them.
 
+use std::io::Write;
+
 /// True where `USERFILEFS_REQUIRE` (comma-separated) lists `need`.
 pub fn required(need: &str) -> bool {
     std::env::var("USERFILEFS_REQUIRE").is_ok_and(|list| list.split(',').any(|word| word.trim() == need))
@@ -12,5 +14,6 @@ pub fn required(need: &str) -> bool {
 pub fn skip(need: &str, reason: &str) {
     let test = std::thread::current().name().unwrap_or("test").to_owned();
     assert!(!required(need), "{test} needs {need}, which USERFILEFS_REQUIRE lists: {reason}");
-    eprintln!("SKIP {test}: {reason}");
+    // Not by eprintln, which the test harness keeps to itself when a test passes.
+    let _ = std::io::stderr().lock().write_all(format!("SKIP {test}: {reason}\n").as_bytes());
 }
