@@ -47,7 +47,7 @@ impl Verifier {
         self.dir.join(name)
     }
 
-    fn dump(&mut self, table: &Path, out: &str) {
+    pub fn dump(&mut self, table: &Path, out: &str) {
         writeln!(self.jobs, "dump {} {}", table.display(), self.path(out).display()).unwrap();
     }
 

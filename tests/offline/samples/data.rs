@@ -9,7 +9,7 @@ use userfilefs::format::kv::types::ColumnType;
 
 use super::model::{Partial, Row, Table, set_sequence};
 use super::more;
-use super::types::{array, every_type, kind};
+use super::types::{array, every_type, extremes, kind};
 
 pub const DATABASE: u32 = 110;
 pub const EXTRA: u32 = 111;
@@ -283,6 +283,19 @@ pub fn everything(store: &mut Store, at: Timestamp, big_rows: usize) -> (Vec<Des
     (descriptors, tables)
 }
 
+/// What must be true of this database after a restore, besides the rows of its tables.
+pub const FURTHER_CHECKS: [&str; 9] = [
+    "SELECT count(*) = 28 FROM samples.public.vips",
+    "SELECT count(*) = 28 FROM samples.public.customers@customers_score_vip WHERE vip",
+    "SELECT count(*) = 1 FROM samples.public.customers@customers_prefs_inv WHERE prefs @> '{\"n\": 7}'",
+    "SELECT count(*) = 100 FROM samples.public.customers@customers_tags_inv WHERE tags @> ARRAY['t1']",
+    "SELECT count(*) = 100 FROM samples.extra.orders WHERE size > 'small'",
+    "SELECT count(*) = 4 FROM samples.public.tree@tree_root_label WHERE up IS NULL",
+    "SELECT nextval('samples.public.ids') = 201",
+    "SELECT nextval('samples.public.owned_seq') = 21",
+    "SELECT nextval('samples.public.unused_seq') = 7",
+];
+
 fn fill(store: &mut Store, at: Timestamp, tables: &mut [Table], big_rows: usize) {
     let [alltypes, keys, customers, orders, big] = tables else { panic!("five tables") };
     let types = every_type();
@@ -300,6 +313,12 @@ fn fill(store: &mut Store, at: Timestamp, tables: &mut [Table], big_rows: usize)
         let id = (100 + alone).to_string();
         let mut cells = vec![id.as_str()];
         cells.extend((0..types.len()).map(|other| if other == alone { texts[0] } else { "NULL" }));
+        alltypes.upsert(store, at, row(&cells));
+    }
+    for (at_extreme, (alone, text)) in extremes().iter().enumerate() {
+        let id = (300 + at_extreme).to_string();
+        let mut cells = vec![id.as_str()];
+        cells.extend(types.iter().map(|(name, _, _)| if name == alone { text.as_str() } else { "NULL" }));
         alltypes.upsert(store, at, row(&cells));
     }
     for n in 0..20i64 {

@@ -15,7 +15,8 @@ use userfilefs::engine::check::{CheckOptions, Progress, check};
 use userfilefs::engine::export::ExportFormat;
 use userfilefs::engine::{Backup, OpenOptions, asof};
 
-use write::{Expected, PASSPHRASE, Sample, all};
+use super::go_verifier::verifier;
+use write::{Expected, PASSPHRASE, README, Sample, all};
 
 fn memory(files: &BTreeMap<String, Vec<u8>>) -> Arc<dyn Source> {
     let files = files.iter().map(|(name, content)| (name.clone(), Arc::new(content.clone()))).collect();
@@ -73,10 +74,30 @@ fn our_backups_are_clean() {
     }
 }
 
+/// The data files of all samples, by an implementation that is not ours.
+#[test]
+fn pebble_reads_the_samples() {
+    let dir = tempfile::tempdir().unwrap();
+    let Some(mut verifier) = verifier(dir.path()) else { return };
+    let samples = all(2000, 20 << 10);
+    let plain = samples.iter().filter(|sample| !sample.encrypted);
+    let files = plain.flat_map(|sample| std::iter::once(&sample.files).chain(&sample.stores).flatten());
+    let mut tables = 0;
+    for (_, content) in files.filter(|(name, _)| name.ends_with(".sst")) {
+        let file = dir.path().join(format!("{tables}.sst"));
+        std::fs::write(&file, content).unwrap();
+        verifier.dump(&file, "list");
+        tables += 1;
+    }
+    assert!(tables > 100, "{tables}");
+    verifier.run();
+}
+
 /// `scripts/make-interop-samples DIR` runs this with `USERFILEFS_SAMPLES=DIR`; without it nothing is written.
 #[test]
 fn write_interop_samples() {
     let Some(root) = std::env::var_os("USERFILEFS_SAMPLES").map(std::path::PathBuf::from) else { return };
+    std::fs::write(root.join("README.txt"), README).unwrap();
     for sample in all(100_000, 2 << 20) {
         sample.write_to(&root).unwrap_or_else(|error| panic!("{}: {error}", sample.name));
         println!("{}", root.join(&sample.name).display());

@@ -9,7 +9,7 @@ use userfilefs::format::descriptor::layout::index_span;
 use userfilefs::format::descriptor::{Catalog, Descriptor, TableDescriptor};
 use userfilefs::format::kv::datum::Datum;
 use userfilefs::format::kv::error::Error as KvError;
-use userfilefs::format::kv::layout::TableLayout;
+use userfilefs::format::kv::layout::{IndexKind, IndexLayout, TableLayout};
 use userfilefs::format::kv::mvcc::Timestamp;
 use userfilefs::format::kv::row_encode::RowEncoder;
 use userfilefs::format::kv::{envelope, key};
@@ -107,6 +107,19 @@ impl Table {
         for row in changed {
             self.upsert(store, at, row);
         }
+    }
+
+    /// Statements that must give true: each index that holds every row has as many entries as there are rows.
+    pub fn index_checks(&self) -> Vec<String> {
+        let quoted: Vec<String> = self.name.splitn(3, '.').map(|part| format!("\"{part}\"")).collect();
+        let whole = |index: &&IndexLayout| !index.partial && index.kind == IndexKind::Forward;
+        std::iter::once(&self.layout.primary)
+            .chain(self.layout.indexes.iter().filter(whole))
+            .map(|index| {
+                let (table, rows) = (quoted.join("."), self.rows.len());
+                format!("SELECT count(*) = {rows} FROM {table}@\"{}\"", index.name)
+            })
+            .collect()
     }
 
     /// What `SELECT` must show, as the fixtures' dumps have it.

@@ -23,6 +23,52 @@ pub fn kind() -> ColumnType {
     }))
 }
 
+/// The ends of ranges and what else is odd, as a real server prints them: column, text.
+pub fn extremes() -> Vec<(&'static str, String)> {
+    let texts = [
+        ("c_float8", "-0"),
+        ("c_float8", "1.7976931348623157e+308"),
+        ("c_dec", "Infinity"),
+        ("c_dec", "-Infinity"),
+        ("c_dec", "0"),
+        ("c_dec", "1E+400"),
+        ("c_dec", "1E-400"),
+        ("c_dec", "1E+2"),
+        ("c_dec", "100.00"),
+        ("c_dec2", "99999999.99"),
+        ("c_date", "0044-03-15 BC"),
+        ("c_date", "0001-01-01"),
+        ("c_date", "9999-12-31"),
+        ("c_timetz", "12:00:00.000001+05:30:00"),
+        ("c_interval", "290 years 11 mons 30 days 23:59:59.999999"),
+        ("c_interval", "100 days 25:00:00"),
+        ("c_interval", "00:00:00.000001"),
+        ("c_interval", "-00:00:00.000001"),
+        ("c_interval_ym", "280 years 11 mons"),
+        ("c_inet", "ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff/64"),
+        ("c_json", "null"),
+        ("c_json", "-12.3400"),
+        ("c_json", "{\"\": \"\", \"a\": 2, \"aa\": 3, \"b\": 1}"),
+        ("c_json", "{\"arr\": [[], [[1]], {}], \"big\": 123456789012345678901234567890.1234567890}"),
+        ("c_varbit", "1010101010101010101010101010101010101010101010101010101010101010101"),
+        ("c_str", "\u{1}ctl"),
+        ("c_str", " lead and trail "),
+        ("c_str", "tab\tnew\nline \"quote\" 'single' \\ back, comma"),
+        ("c_coll", "ß"),
+        ("a_int", "{-1,9223372036854775807,-9223372036854775808}"),
+        ("a_str", "{日本語,\"new\nline\",\"NULL\",\"{}\",\"a,b\",\"back\\\\slash\"}"),
+        ("a_dec", "{NaN,Infinity,-Infinity,0,1E-20,1E+20}"),
+        ("a_date", "{infinity,-infinity,1970-01-01,\"0001-01-01 BC\"}"),
+    ];
+    let mut all = texts.map(|(column, text)| (column, text.to_owned())).to_vec();
+    // Longer than a block of a data file.
+    all.push(("c_str", "long string ".repeat(15_000)));
+    all.push(("c_bytes", "78".repeat(150_000)));
+    all.push(("a_int", format!("{{{}}}", (0..300).map(|n| n.to_string()).collect::<Vec<_>>().join(","))));
+    all.push(("c_json", format!("[{}]", (0..100).map(|n| n.to_string()).collect::<Vec<_>>().join(", "))));
+    all
+}
+
 fn string(kind: StringKind, width: u32) -> ColumnType {
     ColumnType::String { kind, width }
 }
@@ -195,6 +241,11 @@ fn arrays() -> Vec<Sample> {
             "a_time",
             array(ColumnType::Time { precision: None }),
             ["{01:02:03,NULL}", "{}", "{24:00:00,00:00:00.000001}"],
+        ),
+        (
+            "a_timetz",
+            array(ColumnType::TimeTz { precision: None }),
+            ["{01:02:03+02:00:00,NULL}", "{}", "{24:00:00-15:59:00,00:00:00.000001+00:00:00}"],
         ),
         (
             "a_interval",

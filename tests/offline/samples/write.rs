@@ -12,7 +12,7 @@ use userfilefs::format::descriptor::{Descriptor, build};
 use userfilefs::format::kv::mvcc;
 use userfilefs::format::manifest::{Span, Timestamp, names};
 
-use super::data::{DATABASE, SEQUENCE, everything, plain, row};
+use super::data::{DATABASE, FURTHER_CHECKS, SEQUENCE, everything, plain, row};
 use super::model::Table;
 use super::more;
 
@@ -31,10 +31,23 @@ pub struct Expected {
     pub statement: String,
     /// The same by the collection's LATEST, which 22.1 and later take.
     pub by_latest: Option<String>,
+    /// Statements that must give true afterwards.
+    pub checks: Vec<String>,
     /// `db.schema.table` to jsonl.
     pub tables: BTreeMap<String, String>,
     /// Tables that must not be there.
     pub absent: Vec<String>,
+}
+
+impl Expected {
+    /// The statement for 23.1 and later, which ask for this word where a backup says that it is of an older
+    /// version than they would read.
+    fn newest_servers(&self) -> String {
+        let word = "unsafe_restore_incompatible_version";
+        let statement = self.by_latest.as_ref().unwrap_or(&self.statement);
+        let joint = if statement.contains(" WITH ") { ", " } else { " WITH " };
+        format!("{statement}{joint}{word}")
+    }
 }
 
 /// A backup and what it holds.
@@ -66,14 +79,19 @@ impl Sample {
         }
         for expected in &self.expected {
             let place = |suffix: &str| format!("nodelocal://1/{}/backup{suffix}", self.name);
-            let statements = [("restore.sql", Some(&expected.statement))];
-            for (name, statement) in
-                statements.into_iter().chain([("restore-22.1.sql", expected.by_latest.as_ref())])
-            {
+            let unsafe_too = expected.newest_servers();
+            let statements = [
+                ("restore.sql", Some(&expected.statement)),
+                ("restore-22.1.sql", expected.by_latest.as_ref()),
+                ("restore-23.1.sql", Some(&unsafe_too)),
+            ];
+            for (name, statement) in statements {
                 let Some(statement) = statement else { continue };
                 let statement = statement.replace("{uri2}", &place("-2")).replace("{uri}", &place(""));
                 put(&folder.join(&expected.name).join(name), format!("{statement};\n").as_bytes())?;
             }
+            let checks = expected.checks.iter().fold(String::new(), |all, check| all + check + ";\n");
+            put(&folder.join(&expected.name).join("checks.sql"), checks.as_bytes())?;
             for (table, jsonl) in &expected.tables {
                 put(&folder.join(&expected.name).join(format!("{table}.jsonl")), jsonl.as_bytes())?;
             }
@@ -92,6 +110,10 @@ fn t(seconds: i64) -> Timestamp {
 
 fn mv(seconds: i64) -> mvcc::Timestamp {
     mvcc::Timestamp::from_wall(t(seconds).wall_time as u64)
+}
+
+fn checks<'t>(tables: impl IntoIterator<Item = &'t Table>) -> Vec<String> {
+    tables.into_iter().flat_map(Table::index_checks).collect()
 }
 
 fn jsonl<'t>(tables: impl IntoIterator<Item = &'t Table>) -> BTreeMap<String, String> {
@@ -129,6 +151,32 @@ fn writer(sink: &mut MemorySink, at: i64) -> LayerWriter<'_> {
     LayerWriter { sink, stores: Vec::new(), seal: None, next_file: names::unique_int(t(at).wall_time, 1) }
 }
 
+/// What stands beside the samples.
+pub const README: &str = "\
+Backups that no CockroachDB wrote, for a CockroachDB's RESTORE.
+
+Make this folder the server's external-io directory (cockroach start --external-io-dir=...), and for each
+<sample>/<case>:
+
+  1. DROP DATABASE IF EXISTS samples CASCADE; DROP DATABASE IF EXISTS chain CASCADE;
+  2. run one of the statements:
+       restore.sql       every server from 21.1 to 22.2
+       restore-22.1.sql  22.1 and 22.2: the same backup by the collection's LATEST
+       restore-23.1.sql  23.1 and later, which ask for one more word because of the older version in the manifests
+     (all three must lead to the same)
+  3. <db>.<schema>.<table>.jsonl is what the table must hold: one row a line in the order of its primary key,
+     each column, hidden ones too, as the text of column::STRING, BYTES in hex, NULL as null
+  4. every statement of checks.sql must give true (once: they use the sequences)
+  5. absent.txt names tables that must not be there
+
+backup, backup-2: the files. The passphrase of the encrypted ones is in their statements.
+everything             every type, kind of index, constraint and object; the large table has several files
+collection-*, chain-*  LATEST and incremental layers where servers before 22.1 (old), and since then (new), look
+chain-*, history       three layers: updates, deletes, a new table, a dropped one; history has every version
+encrypted-v1, -v2      both file formats (21.1 and later read both)
+locality               two places, by locality
+";
+
 /// Every sample, with so many rows in the large table and data files of about so many bytes.
 pub fn all(big_rows: usize, file_len: u64) -> Vec<Sample> {
     let mut store = Store::default();
@@ -137,7 +185,9 @@ pub fn all(big_rows: usize, file_len: u64) -> Vec<Sample> {
     spans.extend(more::SEQUENCES.into_iter().chain([SEQUENCE]).map(|id| index_span(id, 1)));
     spans.sort();
     let base = LayerSpec { end: t(20), file_len, ..spec(&descriptors, spans, &[DATABASE]) };
-    let rows = jsonl(&tables);
+    let mut checks = checks(&tables);
+    checks.extend(FURTHER_CHECKS.map(str::to_owned));
+    let rows = Rows { tables: jsonl(&tables), checks };
     let mut samples = vec![single("everything", &store, &base, &rows, None)];
     samples.extend(collections(&store, &base, &rows));
     samples.push(single("encrypted-v1", &store, &base, &rows, Some(SealVersion::V1)));
@@ -149,24 +199,25 @@ pub fn all(big_rows: usize, file_len: u64) -> Vec<Sample> {
     samples
 }
 
-fn restored(name: &str, statement: &str, tables: &BTreeMap<String, String>) -> Expected {
+/// What the database with everything must hold.
+struct Rows {
+    tables: BTreeMap<String, String>,
+    checks: Vec<String>,
+}
+
+fn restored(name: &str, statement: &str, rows: &Rows) -> Expected {
     Expected {
         name: name.into(),
         as_of: None,
         statement: statement.into(),
         by_latest: None,
-        tables: tables.clone(),
+        checks: rows.checks.clone(),
+        tables: rows.tables.clone(),
         absent: Vec::new(),
     }
 }
 
-fn single(
-    name: &str,
-    store: &Store,
-    base: &LayerSpec,
-    rows: &BTreeMap<String, String>,
-    seal: Option<SealVersion>,
-) -> Sample {
+fn single(name: &str, store: &Store, base: &LayerSpec, rows: &Rows, seal: Option<SealVersion>) -> Sample {
     let mut sink = MemorySink::default();
     let mut statement = "RESTORE DATABASE samples FROM '{uri}'".to_owned();
     let mut writer = writer(&mut sink, 20);
@@ -189,7 +240,7 @@ fn single(
 }
 
 /// LATEST in the old place, and in the new one (with `data/`).
-fn collections(store: &Store, base: &LayerSpec, rows: &BTreeMap<String, String>) -> Vec<Sample> {
+fn collections(store: &Store, base: &LayerSpec, rows: &Rows) -> Vec<Sample> {
     [("collection-old-place", false), ("collection-new-place", true)]
         .into_iter()
         .map(|(name, new)| {
@@ -215,7 +266,7 @@ fn collections(store: &Store, base: &LayerSpec, rows: &BTreeMap<String, String>)
         .collect()
 }
 
-fn locality(store: &Store, base: &LayerSpec, rows: &BTreeMap<String, String>) -> Sample {
+fn locality(store: &Store, base: &LayerSpec, rows: &Rows) -> Sample {
     let (mut sink, mut other) = (MemorySink::default(), MemorySink::default());
     // The files of every other table go to the second place.
     let takes = |span: &Span| span.key.get(1).is_some_and(|byte| byte % 2 == 1);
@@ -272,6 +323,7 @@ fn chain(name: &str, new_place: bool, history: bool) -> Sample {
             name: name.into(),
             by_latest: (!history).then(|| statement("LATEST IN '{uri}'")),
             statement: statement(&from),
+            checks: checks(tables.iter().copied()),
             tables: jsonl(tables.iter().copied()),
             absent: absent.iter().map(|table| format!("chain.public.{table}")).collect(),
             as_of,
