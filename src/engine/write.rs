@@ -104,8 +104,8 @@ impl LayerSpec {
         if self.end.order() <= self.start.order() {
             return wrong("it ends before it begins".into());
         }
-        let spans: Vec<&Span> = self.spans.iter().collect::<BTreeSet<_>>().into_iter().collect();
-        if let Some([a, _]) = spans.array_windows().find(|[a, b]| a.overlaps(b)) {
+        let spans: BTreeSet<&Span> = self.spans.iter().collect();
+        if let Some((a, _)) = spans.iter().zip(spans.iter().skip(1)).find(|(a, b)| a.overlaps(b)) {
             return wrong(format!("the span from {:x?} overlaps the next", a.key));
         }
         let covered = merged(&self.spans);
