@@ -153,6 +153,30 @@ fn shapes_at_default_sizes() {
     }
 }
 
+/// The writer keeps a block and the index: whatever the length of the file, bytes come out as blocks fill.
+#[test]
+fn bytes_come_out_as_blocks_fill() {
+    let block_len = 4 << 10;
+    let options = WriterOptions { compression: Compression::None, block_len, ..WriterOptions::default() };
+    let mut writer = Writer::new(options).unwrap();
+    let (mut out, mut given, mut written) = (Vec::new(), 0, 0);
+    let mut roachkey = vec![b'p'; 300];
+    for n in 0..50_000u32 {
+        roachkey.truncate(300);
+        roachkey.extend_from_slice(&n.to_be_bytes());
+        let value = vec![n as u8; if n % 5000 == 0 { 1 << 20 } else { 200 }];
+        writer.add(&user_key(&roachkey, &5u64.to_be_bytes()), &value, &mut out).unwrap();
+        written += out.len();
+        out.clear();
+        given += value.len();
+        assert!(given <= written + block_len + value.len(), "{} bytes are kept", given - written);
+    }
+    let finished = writer.finish(&mut out);
+    assert_eq!(finished.len as usize, written + out.len());
+    // What is left is a block, the index of two levels, and the properties.
+    assert!(out.len() < 2 << 20, "{}", out.len());
+}
+
 /// Properties of a default table, name by name, as the format page lists them.
 #[test]
 fn properties_of_the_page() {
