@@ -72,6 +72,7 @@ fn check_userfiles(place: &Place, report: &mut Report) {
     if report.layers == 0 && !rows.is_empty() && report.damages.is_empty() {
         // Files, but no backup: then the files are what there is to check.
         report.troubles.clear();
+        report.hints.clear();
     }
     for row in &rows {
         let name = String::from_utf8_lossy(&row.name).into_owned();
@@ -114,6 +115,9 @@ fn tell(report: &Report) -> Exit {
     }
     for trouble in &report.troubles {
         output::stderr(&format!("error: {trouble}"));
+    }
+    for hint in &report.hints {
+        output::stderr(&format!("hint: {hint}"));
     }
     output::note(format!(
         "checked {} layers, {} files, {} bytes, {} entries, {} rows: {} damages",

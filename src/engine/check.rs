@@ -20,11 +20,14 @@ use crate::destination::Source;
 use crate::format::manifest::{Manifest, chain, names};
 
 use super::Error;
-use super::open::{Backup, OpenOptions, join};
+use super::open::{Backup, OpenOptions, join, latest, latest_file};
 use indexes::Tables;
 
 /// Damages that are kept in a report; more are counted.
 pub const DAMAGES_MAX: usize = 1000;
+
+/// Damages of one file that are named; more are counted, so that one file does not hide the others.
+const FILE_DAMAGES_MAX: usize = 20;
 
 /// One thing that is wrong.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -57,6 +60,8 @@ pub struct Report {
     pub troubles: Vec<String>,
     /// Things that are no damage but were not verified.
     pub notices: BTreeSet<String>,
+    /// What to do about troubles.
+    pub hints: BTreeSet<&'static str>,
     /// Layers looked at.
     pub layers: u64,
     /// Data files read.
@@ -78,9 +83,26 @@ impl Report {
     }
 
     fn error(&mut self, error: Error) {
+        let hint = error.hint();
         match to_damage(error) {
             Ok(damage) => self.damage(damage),
-            Err(trouble) => self.troubles.push(trouble),
+            Err(trouble) => {
+                self.troubles.push(trouble);
+                self.hints.extend(hint);
+            }
+        }
+    }
+
+    /// Of many damages of the one file that it is about, names the first.
+    fn condense(&mut self) {
+        if self.damages.len() <= FILE_DAMAGES_MAX {
+            return;
+        }
+        self.damages.sort();
+        self.damages.truncate(FILE_DAMAGES_MAX);
+        let more = self.damage_count.saturating_sub(FILE_DAMAGES_MAX as u64);
+        if let Some(last) = self.damages.last() {
+            self.notices.insert(format!("{}: {more} more damages of this file are not shown", last.file));
         }
     }
 
@@ -90,6 +112,7 @@ impl Report {
         self.damages.extend(other.damages.into_iter().take(room));
         self.troubles.extend(other.troubles);
         self.notices.extend(other.notices);
+        self.hints.extend(other.hints);
         self.layers += other.layers;
         self.files += other.files;
         self.bytes += other.bytes;
@@ -154,12 +177,15 @@ impl Progress {
 pub fn check(source: &Arc<dyn Source>, folder: &str, options: &CheckOptions, progress: &Progress) -> Report {
     let mut report = Report::default();
     match bases(source, folder, &options.open) {
-        Ok(folders) if folders.is_empty() => {
-            let place = source.place(folder);
+        Ok((folder, bases)) if bases.is_empty() => {
+            let place = source.place(&folder);
             report.troubles.push(Error::NoBackup { place: place.trim_end_matches('/').into() }.to_string());
         }
-        Ok(folders) => {
-            for folder in folders {
+        Ok((folder, bases)) => {
+            if folder.is_empty() && options.open.from.is_none() {
+                check_latest(&**source, &bases, &mut report);
+            }
+            for folder in bases {
                 let open = OpenOptions { from: None, ..options.open.clone() };
                 check_chain(
                     source,
@@ -176,22 +202,42 @@ pub fn check(source: &Arc<dyn Source>, folder: &str, options: &CheckOptions, pro
     report
 }
 
-/// Folders of the backups to check: full ones, or the one that is named.
-fn bases(source: &Arc<dyn Source>, folder: &str, open: &OpenOptions) -> Result<Vec<String>, Error> {
+/// The pointer of a collection names a backup of it.
+fn check_latest(source: &dyn Source, bases: &[String], report: &mut Report) {
+    if !bases.iter().any(|base| names::is_full_folder(base)) {
+        return;
+    }
+    let (file, what) = match latest_file(source).and_then(|file| Ok((latest(source), file))) {
+        Ok((Ok(folder), _)) if bases.contains(&folder) => return,
+        Ok((Ok(folder), file)) => (file, format!("it names {folder}, and there is no such backup")),
+        Ok((Err(Error::NoLatest), _)) => {
+            let place = source.place("").trim_end_matches('/').to_owned();
+            report.notices.insert(format!("{place}: no LATEST file says which backup is the newest"));
+            return;
+        }
+        Ok((Err(Error::BadLatest), file)) => (file, "it names no folder".to_owned()),
+        Ok((Err(error), _)) | Err(error) => return report.error(error),
+    };
+    report.damage(Damage { file: source.place(&file), offset: None, what });
+}
+
+/// The folder that is meant, and those of the backups to check: full ones, or the one that is named.
+fn bases(source: &Arc<dyn Source>, folder: &str, open: &OpenOptions) -> Result<(String, Vec<String>), Error> {
     let folder = match &open.from {
-        Some(from) if from.eq_ignore_ascii_case("latest") => super::open::latest(&**source)?,
+        Some(from) if from.trim_matches('/').eq_ignore_ascii_case("latest") => latest(&**source)?,
         Some(from) => from.trim_matches('/').to_owned(),
         None => folder.to_owned(),
     };
     let all: Vec<String> = source.list("")?.into_iter().map(|file| file.name).collect();
     let layers = chain::layers(&all);
     if layers.contains(&folder) {
-        return Ok(vec![folder]);
+        return Ok((folder.clone(), vec![folder]));
     }
     let prefix = if folder.is_empty() { String::new() } else { format!("{folder}/") };
     let below = layers.into_iter().filter(|layer| layer.starts_with(&prefix));
     // Incremental layers are checked with the backup that they stand on.
-    Ok(below.filter(|layer| !is_incremental(layer, &all)).collect())
+    let found = below.filter(|layer| !is_incremental(layer, &all)).collect();
+    Ok((folder, found))
 }
 
 fn is_incremental(layer: &str, all: &[String]) -> bool {

@@ -65,6 +65,12 @@ pub enum Error {
         /// Name of the part's file.
         part: String,
     },
+    /// The secret is not that of the backup.
+    #[error("{file}: wrong passphrase or key")]
+    WrongKey {
+        /// Full name of the manifest, which is as it was written.
+        file: String,
+    },
     /// A secret was given for a backup that is not encrypted.
     #[error("could not find or read encryption information")]
     NotEncrypted,

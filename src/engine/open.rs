@@ -62,11 +62,16 @@ fn names_of(listed: &[Listed]) -> Vec<String> {
     listed.iter().map(|file| file.name.clone()).collect()
 }
 
-/// The folder that the collection's LATEST names: the new place first, then the old one.
-pub fn latest(source: &dyn Source) -> Result<String, Error> {
+/// The file that names the collection's newest backup: in the new place, else in the old one.
+pub fn latest_file(source: &dyn Source) -> Result<String, Error> {
     let pointers = source.list(&format!("{}/", names::LATEST_FOLDER))?;
     let newest = names::newest_latest(pointers.iter().map(|file| file.name.as_str()));
-    let content = match source.read(newest.unwrap_or(names::LATEST)) {
+    Ok(newest.unwrap_or(names::LATEST).to_owned())
+}
+
+/// The folder that the collection's LATEST names.
+pub fn latest(source: &dyn Source) -> Result<String, Error> {
+    let content = match source.read(&latest_file(source)?) {
         Ok(content) => content,
         Err(error) if error.is_not_found() => return Err(Error::NoLatest),
         Err(error) => return Err(error.into()),
@@ -148,7 +153,7 @@ impl Layer {
         options: &OpenOptions,
         key: Option<&Key>,
     ) -> Result<Self, Error> {
-        let (name, stored) = read_manifest(&**source, folder)?;
+        let (name, stored, verified) = read_manifest(&**source, folder)?;
         let key = match (key, &options.data_key, &options.passphrase) {
             (Some(key), _, _) => Some(key.clone()),
             (None, Some(bytes), _) => {
@@ -162,7 +167,13 @@ impl Layer {
             }
         };
         let manifest_error = |cause| Error::Manifest { file: source.place(&name), cause };
-        let plain = decrypt(stored, key.as_ref(), &source.place(&name))?;
+        let plain = decrypt(stored, key.as_ref(), &source.place(&name)).map_err(|error| match error {
+            // The bytes are those that were written: it is the key.
+            Error::Crypt { file, cause: crypt::Error::Authentication { .. } } if verified => {
+                Error::WrongKey { file }
+            }
+            error => error,
+        })?;
         let mut manifest = Manifest::from_stored(&plain).map_err(manifest_error)?;
         if manifest.has_external_manifest_ssts {
             fill_slim(&mut manifest, &**source, (folder, &source.place(&name)), key.as_ref())?;
@@ -267,8 +278,8 @@ impl Layer {
     }
 }
 
-/// The manifest's name and stored bytes, compared with its checksum file if there is one.
-fn read_manifest(source: &dyn Source, folder: &str) -> Result<(String, Vec<u8>), Error> {
+/// The manifest's name and stored bytes, and whether there was a checksum file to compare them with.
+fn read_manifest(source: &dyn Source, folder: &str) -> Result<(String, Vec<u8>, bool), Error> {
     // Where the slim one stands beside a whole one, the whole one has everything.
     for manifest in [names::MANIFEST, names::OLD_MANIFEST, names::METADATA] {
         let name = join(folder, manifest);
@@ -277,13 +288,16 @@ fn read_manifest(source: &dyn Source, folder: &str) -> Result<(String, Vec<u8>),
             Err(error) if error.is_not_found() => continue,
             Err(error) => return Err(error.into()),
         };
-        match source.read(&format!("{name}{}", names::CHECKSUM_SUFFIX)) {
-            Ok(sum) => envelope::verify(&stored, &sum)
-                .map_err(|cause| Error::Manifest { file: source.place(&name), cause })?,
-            Err(error) if error.is_not_found() => {}
+        let verified = match source.read(&format!("{name}{}", names::CHECKSUM_SUFFIX)) {
+            Ok(sum) => {
+                let cause = |cause| Error::Manifest { file: source.place(&name), cause };
+                envelope::verify(&stored, &sum).map_err(cause)?;
+                true
+            }
+            Err(error) if error.is_not_found() => false,
             Err(error) => return Err(error.into()),
-        }
-        return Ok((name, stored));
+        };
+        return Ok((name, stored, verified));
     }
     Err(Error::NoBackup { place: source.place(folder).trim_end_matches('/').to_owned() })
 }

@@ -196,3 +196,57 @@ fn rows_that_came_in_two_pieces_may_count_twice() {
         (counts.rows, counts.system_records) = (Some(i64::MAX), Some(i64::MAX));
     }));
 }
+
+fn texts(report: &Report) -> Vec<String> {
+    report.damages.iter().map(ToString::to_string).collect()
+}
+
+#[test]
+fn one_file_does_not_hide_the_damages_of_others() {
+    let Some(root) = fixtures() else { return };
+    let whole = Memory::copy_of(&Local::new(root.join("backups/bank-to/backup"))).unwrap();
+    let mut files: Vec<(usize, String)> = whole.files.iter().map(|(n, f)| (f.len(), n.clone())).collect();
+    files.retain(|(_, name)| name.ends_with(".sst"));
+    files.sort();
+    let [.., second, first] = files.as_slice() else { panic!() };
+    let mut swapped = whole.clone();
+    swapped.files.insert(first.1.clone(), whole.files[&second.1].clone());
+    swapped.files.insert(second.1.clone(), whole.files[&first.1].clone());
+    let report = look(&memory(swapped));
+    for (_, name) in [first, second] {
+        let own = report.damages.iter().filter(|damage| damage.file.ends_with(name)).count();
+        assert!((1..=20).contains(&own), "{name}: {own}");
+    }
+    assert!(report.damage_count > 1000);
+    let told = report.notices.iter().filter(|notice| notice.contains("more damages of this file")).count();
+    assert_eq!(told, 2, "{:?}", report.notices);
+}
+
+#[test]
+fn the_pointer_of_a_collection_names_a_backup() {
+    let Some(root) = fixtures() else { return };
+    let whole = Memory::copy_of(&Local::new(root.join("backups/bank-into/backup"))).unwrap();
+    assert_eq!(look(&memory(whole.clone())).damage_count, 0);
+    for (content, what) in [
+        (
+            "/2099/01/01-000000.00",
+            "memory/LATEST: it names 2099/01/01-000000.00, and there is no such backup",
+        ),
+        ("/", "memory/LATEST: it names no folder"),
+    ] {
+        let mut wrong = whole.clone();
+        wrong.files.insert("LATEST".into(), Arc::new(content.as_bytes().to_vec()));
+        assert_eq!(texts(&look(&memory(wrong))), [what]);
+    }
+    let mut none = whole.clone();
+    none.files.remove("LATEST");
+    let report = look(&memory(none));
+    assert_eq!(report.damage_count, 0);
+    assert!(report.notices.iter().any(|notice| notice.starts_with("memory: no LATEST file")));
+    // Where the newest is asked for, the folder that is missing is named.
+    let mut wrong = whole;
+    wrong.files.insert("LATEST".into(), Arc::new(b"/2099/01/01-000000.00".to_vec()));
+    let open = OpenOptions { from: Some("LATEST".into()), ..OpenOptions::default() };
+    let report = check(&memory(wrong), "", &CheckOptions { open, threads: 1 }, &Progress::default());
+    assert!(report.troubles[0].starts_with("memory/2099/01/01-000000.00 holds no"), "{:?}", report.troubles);
+}

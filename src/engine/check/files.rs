@@ -172,6 +172,7 @@ pub(super) fn check_data(
     share(&tasks, threads, report, &|task, report| {
         let consumer = task.alone.zip(tables).map(|(id, tables)| Consumer::new(tables, id));
         check_file(task, consumer, progress, report);
+        report.condense();
     });
 }
 
