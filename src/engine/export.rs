@@ -39,6 +39,8 @@ struct Out<'l> {
     label: String,
     /// For virtual columns.
     expr: Option<Expr>,
+    /// Rows for which it failed.
+    failed: u64,
 }
 
 /// Writes the rows of one table.
@@ -71,8 +73,10 @@ impl<'l> Exporter<'l> {
                 continue;
             }
             let mut expr = None;
-            if column.is_virtual {
-                expr = eval::parse(descriptor.compute_expr(), layout);
+            // One that is part of the primary key stands in the keys.
+            let in_key = layout.primary.columns.iter().any(|key| key.id == column.id);
+            if column.is_virtual && !in_key {
+                expr = eval::computed(descriptor.compute_expr(), &column.ty, layout);
                 if expr.is_none() {
                     notices.push(format!(
                         "column {} is virtual and not in the backup; its expression is not evaluated here: NULL",
@@ -81,7 +85,7 @@ impl<'l> Exporter<'l> {
                 }
             }
             let label = format!("{}: ", json_string(&column.name));
-            columns.push(Out { position, column, label, expr });
+            columns.push(Out { position, column, label, expr, failed: 0 });
         }
         if format == ExportFormat::Jsonl {
             columns.sort_by(|a, b| a.column.name.cmp(&b.column.name));
@@ -116,7 +120,7 @@ impl<'l> Exporter<'l> {
             ExportFormat::Sql => out.extend_from_slice(b",\n\t("),
             ExportFormat::Csv | ExportFormat::PgCopy => {}
         }
-        for (at, column) in self.columns.iter().enumerate() {
+        for (at, column) in self.columns.iter_mut().enumerate() {
             if at > 0 {
                 out.extend_from_slice(match self.format {
                     ExportFormat::Csv => b",",
@@ -124,7 +128,9 @@ impl<'l> Exporter<'l> {
                     ExportFormat::PgCopy => b"\t",
                 });
             }
-            let computed = column.expr.as_ref().map(|expr| expr.value(row).unwrap_or(Datum::Null));
+            let computed = column.expr.as_ref().map(|expr| expr.value(row));
+            column.failed += u64::from(computed == Some(None));
+            let computed = computed.map(|value| value.unwrap_or(Datum::Null));
             let Some(datum) = computed.as_ref().or_else(|| row.get(column.position)) else { continue };
             let ty = &column.column.ty;
             match self.format {
@@ -162,6 +168,16 @@ impl<'l> Exporter<'l> {
             out.extend_from_slice(b";\n");
             self.pending = 0;
         }
+    }
+
+    /// What there is to tell after the last row.
+    fn told(self) -> Vec<String> {
+        let failed = self.columns.iter().filter(|column| column.failed > 0).map(|column| {
+            let (name, count) = (&column.column.name, column.failed);
+            format!("the expression of virtual column {name} could not be computed for {count} rows: NULL")
+        });
+        let failed: Vec<String> = failed.collect();
+        self.notices.into_iter().chain(failed).collect()
     }
 }
 
@@ -264,7 +280,7 @@ impl State<'_> {
         exporter.end(&mut buf);
         out.write_all(&buf)?;
         out.flush()?;
-        Ok((count, std::mem::take(&mut exporter.notices)))
+        Ok((count, exporter.told()))
     }
 }
 

@@ -108,3 +108,34 @@ fn spatial_objects_are_made_as_the_server_makes_them() {
         .unwrap();
     assert_eq!(compared, 5);
 }
+
+#[test]
+fn virtual_columns_that_cannot_be_computed_are_told() {
+    use userfilefs::format::descriptor::Descriptor;
+    let Some(root) = fixtures() else { return };
+    let mut told = Vec::new();
+    for expr in ["a % 0:::INT8", "sha256(a::STRING)", "a + b"] {
+        let mut backup = open(&root.join("backups/extra/backup"));
+        for raw in &mut backup.layers[0].manifest.proto.descriptors {
+            if let Descriptor::Table(mut table) = Descriptor::decode(raw).unwrap()
+                && table.name() == "virt"
+            {
+                table.columns[2].compute_expr = Some(expr.into());
+                *raw = Descriptor::Table(table).encode();
+            }
+        }
+        let mut got = Vec::new();
+        let state = backup.state(None).unwrap();
+        let (rows, notices) = state.export("virt", ExportFormat::Jsonl, &mut got).unwrap();
+        assert!(rows > 0);
+        told.push(notices.join("|").replace(&rows.to_string(), "N"));
+    }
+    assert_eq!(
+        told,
+        [
+            "the expression of virtual column v could not be computed for N rows: NULL",
+            "column v is virtual and not in the backup; its expression is not evaluated here: NULL",
+            "",
+        ]
+    );
+}

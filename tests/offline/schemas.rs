@@ -325,3 +325,27 @@ fn long_values_of_records_go_on() {
 fn show_align() -> userfilefs::engine::tabular::Align {
     userfilefs::engine::tabular::Align::Left
 }
+
+#[test]
+fn indexes_of_expressions_show_them() {
+    let mut own = table(120, "t", &["id", "a"]);
+    let mut hidden = own.columns[1].clone();
+    (hidden.id, hidden.name) = (Some(3), Some("crdb_internal_idx_expr".into()));
+    hidden.compute_expr = Some("a + 1:::INT8".into());
+    (hidden.r#virtual, hidden.inaccessible) = (Some(true), Some(true));
+    let mut lower = hidden.clone();
+    (lower.id, lower.name) = (Some(4), Some("crdb_internal_idx_expr_1".into()));
+    lower.compute_expr = Some("abs(a + (1:::INT8))".into());
+    own.columns.extend([hidden, lower]);
+    own.indexes = vec![proto::IndexDescriptor {
+        name: Some("i".into()),
+        id: Some(2),
+        column_names: vec!["crdb_internal_idx_expr".into(), "crdb_internal_idx_expr_1".into(), "a".into()],
+        column_ids: vec![3, 4, 2],
+        column_directions: vec![0, 1, 0],
+        ..proto::IndexDescriptor::default()
+    }];
+    let shown = create(&own);
+    assert!(shown.contains("\tINDEX i ((a + 1:::INT8) ASC, abs(a + (1:::INT8)) DESC, a ASC),\n"), "{shown}");
+    assert!(!shown.contains("crdb_internal"), "{shown}");
+}

@@ -90,9 +90,15 @@ fn mode(layout: &TableLayout, index: &IndexLayout) -> Mode {
         )
     });
     let json = any(|ty| matches!(ty, ColumnType::Json));
+    let inverted = index.columns.last().and_then(|key| column(key.id)).map(|column| &column.ty);
+    // Words and trigrams of texts are indexed by later versions.
+    let known = matches!(
+        inverted,
+        Some(ColumnType::Json | ColumnType::Array(_) | ColumnType::Geometry(_) | ColumnType::Geography(_))
+    );
     match index.kind {
         IndexKind::Other => Mode::Carry,
-        IndexKind::Inverted if unreadable => Mode::Carry,
+        IndexKind::Inverted if unreadable || !known => Mode::Carry,
         IndexKind::Forward if unreadable || json => Mode::Count,
         _ if virtual_column => Mode::Decode,
         IndexKind::Inverted if key_ids().filter_map(column).any(|column| spatial(&column.ty)) => {

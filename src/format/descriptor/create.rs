@@ -115,7 +115,7 @@ impl Catalog {
             parts.push(self.column(column)?);
         }
         if let Some(primary) = &table.primary_index {
-            let columns = index_columns(primary);
+            let columns = self.index_columns(table, primary);
             parts.push(format!(
                 "CONSTRAINT {} PRIMARY KEY ({columns}){}",
                 ident(primary.name()),
@@ -228,7 +228,7 @@ impl Catalog {
         let mut out = format!(
             "{unique}{inverted}INDEX {} ({}){}",
             ident(index.name()),
-            index_columns(index),
+            self.index_columns(table, index),
             using_hash(index)
         );
         if !index.store_column_names.is_empty() {
@@ -241,6 +241,33 @@ impl Catalog {
         out.push_str(&self.partitions(table, index, 1)?);
         out.push_str(&where_clause(index.predicate(), self));
         Ok(out)
+    }
+
+    /// Key columns with directions; the shard column of a hash-sharded index is not shown, nor are columns that
+    /// only the partitions add. The hidden column of an expression is shown as that.
+    fn index_columns(&self, table: &TableDescriptor, index: &IndexDescriptor) -> String {
+        let shard = index.sharded.as_ref().filter(|sharded| sharded.is_sharded());
+        let last = index.column_names.len().saturating_sub(1);
+        let inverted = index.r#type() == proto::INDEX_INVERTED;
+        let mut shown = Vec::new();
+        for (at, name) in index.column_names.iter().enumerate().skip(implicit_columns(index)) {
+            if shard.is_some_and(|sharded| sharded.name() == name) {
+                continue;
+            }
+            let column = index.column_ids.get(at).and_then(|id| table.column(*id));
+            let expression = column.filter(|column| column.inaccessible() && column.compute_expr.is_some());
+            let key = match expression {
+                Some(column) => key_expression(&expr::display(column.compute_expr(), self)),
+                None => ident(name),
+            };
+            if inverted && at == last {
+                shown.push(key);
+                continue;
+            }
+            let descending = index.column_directions.get(at) == Some(&proto::DIRECTION_DESC);
+            shown.push(format!("{key} {}", if descending { "DESC" } else { "ASC" }));
+        }
+        shown.join(", ")
     }
 
     fn interleave(&self, table: &TableDescriptor, index: &IndexDescriptor) -> String {
@@ -329,25 +356,18 @@ fn action_name(action: i32) -> Option<&'static str> {
     }
 }
 
-/// Key columns with directions; the shard column of a hash-sharded index is not shown, nor are columns that
-/// only the partitions add.
-fn index_columns(index: &IndexDescriptor) -> String {
-    let shard = index.sharded.as_ref().filter(|sharded| sharded.is_sharded());
-    let last = index.column_names.len().saturating_sub(1);
-    let inverted = index.r#type() == proto::INDEX_INVERTED;
-    let mut shown = Vec::new();
-    for (at, name) in index.column_names.iter().enumerate().skip(implicit_columns(index)) {
-        if shard.is_some_and(|sharded| sharded.name() == name) {
-            continue;
-        }
-        if inverted && at == last {
-            shown.push(ident(name));
-            continue;
-        }
-        let descending = index.column_directions.get(at) == Some(&proto::DIRECTION_DESC);
-        shown.push(format!("{} {}", ident(name), if descending { "DESC" } else { "ASC" }));
+/// An expression as the key of an index: in brackets, unless it is the call of a function.
+fn key_expression(shown: &str) -> String {
+    let name = shown.find('(').and_then(|at| shown.get(..at)).unwrap_or_default();
+    let named = !name.is_empty() && name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_');
+    // The bracket behind the name is closed by the last one.
+    let mut depth = 0;
+    let mut closed = 0;
+    for c in shown.chars() {
+        depth += i64::from(c == '(') - i64::from(c == ')');
+        closed += usize::from(c == ')' && depth == 0);
     }
-    shown.join(", ")
+    if named && closed == 1 && shown.ends_with(')') { shown.to_owned() } else { format!("({shown})") }
 }
 
 fn using_hash(index: &IndexDescriptor) -> String {
