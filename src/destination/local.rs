@@ -46,6 +46,8 @@ impl Local {
         let entries = match fs::read_dir(folder) {
             Ok(entries) => entries,
             Err(cause) if error(folder, &cause).is_not_found() => return Ok(()),
+            // Of the file system, at the root of a disk, and for nobody else to read.
+            Err(_) if folder.file_name().is_some_and(|name| name == "lost+found") => return Ok(()),
             Err(cause) => return Err(error(folder, &cause)),
         };
         for entry in entries {

@@ -242,3 +242,14 @@ fn json_equals_the_servers() {
         }
     }
 }
+
+#[test]
+fn crowds_of_empty_entries_are_refused() {
+    for field in [0x1a, 0x22, 0x2a, 0x7a] {
+        let few = [field, 0].repeat(1000);
+        assert!(Manifest::decode(&few).is_ok());
+        let many = [field, 0].repeat(1001);
+        let error = Manifest::decode(&many).unwrap_err().to_string();
+        assert!(error.contains("more than 1000 entries are empty"), "{error}");
+    }
+}

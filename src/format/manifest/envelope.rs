@@ -16,6 +16,10 @@ use super::Error;
 pub const CHECKSUM_LEN: usize = 4;
 /// The largest control file that is unpacked, in bytes after decompression.
 pub const UNPACKED_LEN_MAX: u64 = 1 << 30;
+/// How much larger than its stored form, and than [`UNPACKED_LEN_FREE`], a control file may be: real ones
+/// are up to some ten times as large, and a small file must not fill the memory.
+const UNPACKED_RATIO_MAX: u64 = 100;
+const UNPACKED_LEN_FREE: u64 = 64 << 20;
 /// How an encrypted file begins.
 pub const ENCRYPTED_PREFIX: &[u8] = b"encrypt";
 const GZIP_PREFIX: &[u8] = &[0x1f, 0x8b, 0x08];
@@ -50,11 +54,13 @@ pub fn is_encrypted(stored: &[u8]) -> bool {
 
 /// Unpacks a control file that is already decrypted; one that is not compressed is copied.
 ///
-/// Refuses to produce more than `limit` bytes (see [`UNPACKED_LEN_MAX`]).
+/// Refuses to produce more than `limit` bytes (see [`UNPACKED_LEN_MAX`]), or far more than real files do.
 pub fn unpack(decrypted: &[u8], limit: u64) -> Result<Vec<u8>, Error> {
     if !decrypted.starts_with(GZIP_PREFIX) {
         return Ok(decrypted.to_vec());
     }
+    let stored = u64::try_from(decrypted.len()).unwrap_or(u64::MAX);
+    let limit = limit.min(stored.saturating_mul(UNPACKED_RATIO_MAX).saturating_add(UNPACKED_LEN_FREE));
     let mut out = Vec::new();
     MultiGzDecoder::new(decrypted)
         .take(limit.saturating_add(1))
@@ -93,6 +99,9 @@ mod tests {
         let bomb = pack(&vec![0; 1 << 20]);
         assert!(bomb.len() < 4096);
         assert!(matches!(unpack(&bomb, 1000), Err(Error::TooLarge { limit: 1000 })));
+        // A small file gives no large one, whatever the limit.
+        let bomb = pack(&vec![0; 70 << 20]);
+        assert!(bomb.len() < 100_000 && matches!(unpack(&bomb, u64::MAX), Err(Error::TooLarge { .. })));
     }
 
     #[test]
