@@ -36,7 +36,7 @@ pub struct Args {
     #[command(flatten)]
     place: PlaceArgs,
 
-    /// The table: db.schema.table, or less where that is clear
+    /// The table: db.schema.table, or less where that is clear, or its id in brackets
     #[arg(short = 't', long, value_name = "TABLE")]
     table: String,
 

@@ -34,6 +34,10 @@ pub struct PlaceArgs {
     #[arg(long, value_name = "URI")]
     pub incremental_location: Option<String>,
 
+    /// An incremental layer in a folder of its own, as BACKUP … INCREMENTAL FROM made it; may be repeated
+    #[arg(long, value_name = "URI", conflicts_with = "incremental_location")]
+    pub layer: Vec<String>,
+
     /// Another place of a locality-aware backup; may be repeated
     #[arg(long, value_name = "URI")]
     pub store: Vec<String>,
@@ -133,6 +137,10 @@ impl PlaceArgs {
         };
         if let Some(uri) = &self.incremental_location {
             options.incremental_location = Some(opener.open(uri, false)?.0);
+        }
+        for uri in &self.layer {
+            let (source, _, folder) = opener.open(uri, false)?;
+            options.layers.push((source, folder));
         }
         for uri in &self.store {
             // The other places have the same folders as the first one.

@@ -207,7 +207,7 @@ fn check_latest(source: &dyn Source, bases: &[String], report: &mut Report) {
     if !bases.iter().any(|base| names::is_full_folder(base)) {
         return;
     }
-    let (file, what) = match latest_file(source).and_then(|file| Ok((latest(source), file))) {
+    let (file, what) = match latest_file(source).map(|file| (latest(source), file)) {
         Ok((Ok(folder), _)) if bases.contains(&folder) => return,
         Ok((Ok(folder), file)) => (file, format!("it names {folder}, and there is no such backup")),
         Ok((Err(Error::NoLatest), _)) => {

@@ -21,6 +21,9 @@ pub struct OpenOptions {
     pub from: Option<String>,
     /// Where incremental layers are, when not at the default places.
     pub incremental_location: Option<Arc<dyn Source>>,
+    /// Incremental layers in folders of their own, as `INCREMENTAL FROM` made them, in any order; no others are
+    /// looked for then.
+    pub layers: Vec<(Arc<dyn Source>, String)>,
     /// The other places of a locality-aware backup.
     pub stores: Vec<Arc<dyn Source>>,
 }
@@ -115,7 +118,13 @@ impl Backup {
         let base = Layer::open(source, &folder, options, None)?;
         let key = base.key.clone();
         let mut layers = vec![base];
-        if layers.iter().all(|layer| layer.manifest.is_full()) {
+        for (place, folder) in &options.layers {
+            layers.push(Layer::open(place, folder, options, key.as_ref())?);
+        }
+        if let Some((_, named)) = layers.split_first_mut() {
+            named.sort_by_key(|layer| layer.manifest.end().order());
+        }
+        if options.layers.is_empty() && layers.iter().all(|layer| layer.manifest.is_full()) {
             let (place, folders) = match &options.incremental_location {
                 Some(place) => {
                     let names = names_of(&place.list("")?);

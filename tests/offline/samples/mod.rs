@@ -62,6 +62,42 @@ fn our_backups_hold_what_was_put_in() {
     }
 }
 
+/// As `INCREMENTAL FROM` of old versions left them: every layer in some folder.
+#[test]
+fn layers_in_folders_of_their_own_make_a_chain() {
+    let sample = all(10, 10 << 10).into_iter().find(|sample| sample.name == "chain-old-place").unwrap();
+    let folder_of = |name: &String| name.strip_suffix("/BACKUP_MANIFEST").map(str::to_owned);
+    let mut folders: Vec<String> = sample.files.keys().filter_map(folder_of).collect();
+    folders.sort_by_key(String::len);
+    let apart = |folder: &String| -> (Arc<dyn Source>, String) {
+        let inside = |name: &String| {
+            let rest = name.strip_prefix(folder.as_str())?.strip_prefix('/')?;
+            (!rest.starts_with("2021")).then(|| rest.to_owned())
+        };
+        let own = sample.files.iter().filter_map(|(name, content)| Some((inside(name)?, content.clone())));
+        (memory(&own.collect()), String::new())
+    };
+    let (full, _) = apart(&folders[0]);
+    let mut open = OpenOptions { layers: folders[1..].iter().map(apart).collect(), ..OpenOptions::default() };
+    // The order in which they are named does not matter.
+    open.layers.reverse();
+    assert_eq!(open.layers.len(), 2);
+    let backup = Backup::open(&full, "", &open).unwrap();
+    let state = backup.state(None).unwrap();
+    let newest = sample.expected.iter().find(|expected| expected.as_of.is_none()).unwrap();
+    for (table, want) in &newest.tables {
+        let mut got = Vec::new();
+        state.export(table, ExportFormat::Jsonl, &mut got).unwrap();
+        assert_eq!(String::from_utf8(got).unwrap(), *want, "{table}");
+    }
+    let options = CheckOptions { open: open.clone(), threads: 1 };
+    let report = check(&full, "", &options, &Progress::default());
+    assert_eq!((report.damages, report.layers), (Vec::new(), 3));
+    // One that is missing is a gap.
+    open.layers.pop();
+    assert!(Backup::open(&full, "", &open).unwrap().state(None).is_err());
+}
+
 #[test]
 fn our_backups_are_clean() {
     for sample in all(500, 10 << 10) {
