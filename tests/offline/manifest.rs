@@ -253,3 +253,14 @@ fn crowds_of_empty_entries_are_refused() {
         assert!(error.contains("more than 1000 entries are empty"), "{error}");
     }
 }
+
+#[test]
+fn descriptors_that_would_fill_the_memory_are_refused() {
+    // A table of a million columns without anything.
+    let columns = [0x42, 0].repeat(1_000_000);
+    let mut raw = vec![0x0a];
+    prost::encoding::encode_varint(columns.len() as u64, &mut raw);
+    raw.extend(columns);
+    let error = Descriptor::decode(&raw).unwrap_err().to_string();
+    assert!(error.contains("hold next to nothing"), "{error}");
+}

@@ -27,11 +27,18 @@ mod upgrade;
 
 use prost::Message;
 
+use crate::format::manifest::wire;
+
 pub use catalog::{Catalog, Object};
 pub use proto::{
     ColumnDescriptor, ColumnFamily, DatabaseDescriptor, IndexDescriptor, InternalType, SchemaDescriptor,
     TableDescriptor, TypeDescriptor,
 };
+
+/// Fields of fewer bytes may be messages that cost a thousand times as much memory.
+const TINY_LEN: usize = 4;
+/// How many of them are refused.
+const TINY_MAX: usize = 200_000;
 
 /// Why a descriptor cannot be used.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -74,6 +81,9 @@ pub enum Descriptor {
 impl Descriptor {
     /// Parses the raw bytes of the manifest.
     pub fn decode(raw: &[u8]) -> Result<Self, Error> {
+        if wire::tiny_fields(raw, TINY_LEN, TINY_MAX) >= TINY_MAX {
+            return Err(Error::Proto(format!("{TINY_MAX} fields or more hold next to nothing")));
+        }
         let proto = proto::DescriptorProto::decode(raw).map_err(|error| Error::Proto(error.to_string()))?;
         Ok(if let Some(mut table) = proto.table {
             upgrade::table(&mut table);

@@ -274,7 +274,7 @@ impl fmt::Display for ColumnType {
             ColumnType::String { kind, width } => string_name(f, *kind, *width),
             ColumnType::Collated { locale, kind, width } => {
                 string_name(f, *kind, *width)?;
-                write!(f, " COLLATE {locale}")
+                write!(f, " COLLATE {}", locale_name(locale))
             }
             ColumnType::Bytes => f.write_str("BYTES"),
             ColumnType::Date => f.write_str("DATE"),
@@ -296,7 +296,7 @@ impl fmt::Display for ColumnType {
             ColumnType::Array(element) => match element.as_ref() {
                 ColumnType::Collated { locale, kind, width } => {
                     string_name(f, *kind, *width)?;
-                    write!(f, "[] COLLATE {locale}")
+                    write!(f, "[] COLLATE {}", locale_name(locale))
                 }
                 other => write!(f, "{other}[]"),
             },
@@ -322,6 +322,11 @@ impl fmt::Display for ColumnType {
             ColumnType::Unknown { .. } => f.write_str("UNKNOWN"),
         }
     }
+}
+
+/// Dashes and underscores mean the same; the server shows the latter.
+fn locale_name(locale: &str) -> String {
+    locale.replace('-', "_")
 }
 
 fn string_name(f: &mut fmt::Formatter<'_>, kind: StringKind, width: u32) -> fmt::Result {

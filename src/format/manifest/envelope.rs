@@ -19,7 +19,7 @@ pub const UNPACKED_LEN_MAX: u64 = 1 << 30;
 /// How much larger than its stored form, and than [`UNPACKED_LEN_FREE`], a control file may be: real ones
 /// are up to some ten times as large, and a small file must not fill the memory.
 const UNPACKED_RATIO_MAX: u64 = 100;
-const UNPACKED_LEN_FREE: u64 = 64 << 20;
+const UNPACKED_LEN_FREE: u64 = 4 << 20;
 /// How an encrypted file begins.
 pub const ENCRYPTED_PREFIX: &[u8] = b"encrypt";
 const GZIP_PREFIX: &[u8] = &[0x1f, 0x8b, 0x08];

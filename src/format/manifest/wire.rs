@@ -118,9 +118,42 @@ pub fn unknown(message: &[u8], known: impl Fn(u32) -> bool) -> Result<Vec<u8>, E
     Ok(left)
 }
 
+/// Counts the fields, at every depth, that hold less than `len` bytes: each may be a message, which costs far
+/// more memory. Counts to `most` and not further.
+pub fn tiny_fields(message: &[u8], len: usize, most: usize) -> usize {
+    fn count(message: &[u8], len: usize, most: usize, depth: usize) -> usize {
+        let mut found = 0;
+        for field in fields(message).flatten() {
+            if found >= most {
+                break;
+            }
+            found += match field.value {
+                Value::Bytes(bytes) if bytes.len() < len => 1,
+                // What is no message has an error somewhere; until then it counts as if it were one.
+                Value::Bytes(bytes) if depth < TINY_DEPTH => count(bytes, len, most - found, depth + 1),
+                _ => 0,
+            };
+        }
+        found
+    }
+    count(message, len, most, 0)
+}
+
+/// How deep messages stand in others that [`tiny_fields`] looks into.
+const TINY_DEPTH: usize = 8;
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn counts_what_holds_nothing() {
+        let inner = [0x42, 0].repeat(5);
+        let outer = [&[0x0a, 10][..], &inner, &[0x12, 3, b'a', b'b', b'c', 0x08, 1]].concat();
+        assert_eq!(tiny_fields(&outer, 2, 100), 5);
+        assert_eq!(tiny_fields(&outer, 4, 100), 6);
+        assert_eq!(tiny_fields(&outer, 4, 3), 3);
+    }
 
     #[test]
     fn walks_every_wire_type() {

@@ -360,6 +360,10 @@ fn type_names() {
         (s(StringKind::QuotedChar, 0), "\"char\""),
         (s(StringKind::Name, 0), "NAME"),
         (collated(), "STRING COLLATE de"),
+        (
+            ColumnType::Collated { locale: "en-US-u-ks-level2".into(), kind: StringKind::Varchar, width: 5 },
+            "VARCHAR(5) COLLATE en_US_u_ks_level2",
+        ),
         (array(collated()), "STRING[] COLLATE de"),
         (ColumnType::Decimal { precision: 10, scale: 2 }, "DECIMAL(10,2)"),
         (ColumnType::Decimal { precision: 10, scale: 0 }, "DECIMAL(10)"),
