@@ -8,7 +8,7 @@ use crate::destination::{Local, Source, Userfile};
 use crate::engine::open::{OpenOptions, split_collection};
 use crate::format::base64;
 use crate::format::kv::parse::parse_hex;
-use crate::sql::{Pool, PoolOptions};
+use crate::sql::PoolOptions;
 use anyhow::Context;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -108,7 +108,7 @@ impl Opener<'_> {
             self.runtime = Some(super::runtime()?);
         }
         let runtime = self.runtime.as_ref().context("no runtime")?;
-        let pool = runtime.block_on(Pool::connect(settings, PoolOptions::default()))?;
+        let pool = runtime.block_on(connect::pool_with(settings, PoolOptions::default()))?;
         let prefix = prefix.unwrap_or_else(|| {
             let own = TablePrefix::default_for(&user);
             match pool.dialect().is_cockroach() {

@@ -2,6 +2,7 @@
 
 use super::ghost::Session;
 use super::pool::{Durability, Inner, Lane};
+use super::socket::Traffic;
 use super::txn::{Txn, pipelined};
 use super::{Error, ErrorClass, Params};
 use futures_util::StreamExt;
@@ -21,6 +22,8 @@ use tokio_postgres::{Client, Connection, Row, Statement};
 
 /// Prepared statements kept per connection.
 const STATEMENTS_MAX: NonZeroUsize = NonZeroUsize::new(256).unwrap();
+/// How often, at least, it is looked whether bytes move while an answer is waited for.
+const LOOK: Duration = Duration::from_secs(2);
 
 /// One statement of a transaction.
 #[derive(Clone)]
@@ -43,6 +46,7 @@ pub(super) struct Link {
     pub(super) client: Client,
     task: AbortHandle,
     ended: Arc<Mutex<Option<Error>>>,
+    traffic: Arc<Traffic>,
     statements: Mutex<LruCache<Box<str>, Statement>>,
     pub(super) deferred: bool,
     pub(super) session: Option<Session>,
@@ -56,6 +60,7 @@ pub(super) struct Link {
 pub(super) struct Driver {
     task: AbortHandle,
     ended: Arc<Mutex<Option<Error>>>,
+    traffic: Arc<Traffic>,
 }
 
 impl Driver {
@@ -64,6 +69,7 @@ impl Driver {
             client,
             task: self.task,
             ended: self.ended,
+            traffic: self.traffic,
             statements: Mutex::new(LruCache::new(STATEMENTS_MAX)),
             deferred,
             session,
@@ -75,7 +81,7 @@ impl Driver {
 
 impl Link {
     /// Starts the task that does the connection's I/O; it ends with the connection.
-    pub(super) fn drive<S, T>(connection: Connection<S, T>) -> Driver
+    pub(super) fn drive<S, T>(connection: Connection<S, T>, traffic: Arc<Traffic>) -> Driver
     where
         S: tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin + Send + 'static,
         T: tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin + Send + 'static,
@@ -90,7 +96,7 @@ impl Link {
             }
             drop(connection);
         });
-        Driver { task: task.abort_handle(), ended }
+        Driver { task: task.abort_handle(), ended, traffic }
     }
 
     pub(super) fn usable(&self) -> bool {
@@ -141,8 +147,8 @@ impl Drop for Waiting<'_> {
 
 /// A connection for one caller; requests made at the same time are pipelined.
 ///
-/// Every wait is bounded by the statement timeout and by the deadline of the [`Retry`](super::Retry) it was
-/// made for. A future that is dropped in the middle costs the connection: it is closed instead of going back
+/// Every wait in which no byte moves is bounded by the statement timeout and by the deadline of the
+/// [`Retry`](super::Retry) it was made for. A future that is dropped in the middle costs the connection: it is closed instead of going back
 /// to the pool. What it had sent may have been done.
 pub struct Conn {
     link: Option<Link>,
@@ -195,7 +201,7 @@ impl Conn {
         self.link().opened
     }
 
-    /// How long the next wait may take.
+    /// How long nothing may move during the next wait.
     fn limit(&self) -> Option<Duration> {
         let left = self.deadline.map(|d| d.saturating_duration_since(Instant::now()));
         match (left, self.pool.options.statement_timeout) {
@@ -204,13 +210,35 @@ impl Conn {
         }
     }
 
-    /// Waits for an answer within the limit; on a timeout the connection is spoilt.
+    /// Waits as long as bytes move: None when none has for so long.
+    async fn patiently<T>(&self, limit: Duration, answer: impl Future<Output = T>) -> Option<T> {
+        let mut answer = std::pin::pin!(answer);
+        let traffic = &self.link().traffic;
+        let (mut moved, mut since) = (traffic.moved(), Instant::now());
+        loop {
+            let left = limit.saturating_sub(since.elapsed());
+            if let Ok(done) = tokio::time::timeout(left.min(LOOK), answer.as_mut()).await {
+                self.pool.progress(self.lane);
+                return Some(done);
+            }
+            let now = traffic.moved();
+            if now != moved {
+                (moved, since) = (now, Instant::now());
+                self.pool.progress(self.lane);
+            } else if since.elapsed() >= limit {
+                return None;
+            }
+        }
+    }
+
+    /// Waits for an answer: on a line that is slow as long as it takes, without any progress within the limit.
+    /// Then the connection is spoilt.
     pub(super) async fn wait<T>(&self, answer: impl Future<Output = T>) -> Result<T, Error> {
         let link = self.link();
         let mut waiting = Waiting(link, false);
         let done = match self.limit() {
             None => answer.await,
-            Some(limit) => tokio::time::timeout(limit, answer).await.map_err(|_| {
+            Some(limit) => self.patiently(limit, answer).await.ok_or_else(|| {
                 Error::new(
                     ErrorClass::Timeout,
                     format!("no answer from the server within {}", seconds(limit)),

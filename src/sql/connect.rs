@@ -4,17 +4,15 @@ use super::config::{Host, RootCert, Settings, SslMode, describe_host};
 use super::conn::Link;
 use super::dialect::Dialect;
 use super::error::io_kind;
+use super::socket::Socket;
 use super::{Error, ErrorClass, ghost, tls};
+use futures_util::future::join;
 use std::error::Error as StdError;
 use std::io::ErrorKind;
 use std::time::Duration;
 use tokio_postgres::config::SslMode as PgSslMode;
+use tokio_postgres::tls::MakeTlsConnect;
 use tokio_postgres::{Client, Config, NoTls, SimpleQueryMessage};
-
-/// Idle time before the first keepalive probe, time between probes, probes.
-const KEEPALIVE: (Duration, Duration, u32) = (Duration::from_secs(15), Duration::from_secs(5), 3);
-/// Unacknowledged data older than this breaks the connection.
-const TCP_USER_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// What a connection is opened with, besides the settings.
 pub(super) struct Opening<'a> {
@@ -49,10 +47,10 @@ pub(super) async fn open(o: &Opening<'_>) -> Result<(Link, Dialect), Error> {
             Err(e) => return Err(e),
         }
     }
-    Err(join(unreachable))
+    Err(all(unreachable))
 }
 
-fn join(mut errors: Vec<Error>) -> Error {
+fn all(mut errors: Vec<Error>) -> Error {
     if errors.len() == 1
         && let Some(only) = errors.pop()
     {
@@ -104,14 +102,26 @@ async fn open_mode(
     port: u16,
     mode: PgSslMode,
 ) -> Result<(Link, Dialect), Error> {
-    let config = config(o, host, port, mode);
+    let config = config(o, mode);
     let explain = |e: tokio_postgres::Error| explain(&e, o.settings, host, port);
-    let (client, link) = if mode == PgSslMode::Disable {
-        let (client, connection) = config.connect(NoTls).await.map_err(explain)?;
-        (client, Link::drive(connection))
-    } else {
-        let (client, connection) = config.connect(tls::connector(o.settings)?).await.map_err(explain)?;
-        (client, Link::drive(connection))
+    // What is wrong with the certificates is said before anybody is asked.
+    let tls = match (mode, host) {
+        (PgSslMode::Disable, _) | (_, Host::Unix(_)) => None,
+        (_, Host::Tcp { name, .. }) => Some((tls::connector(o.settings)?, name)),
+    };
+    let limit = o.settings.connect_timeout.unwrap_or(o.timeout);
+    let socket = Socket::connect(host, port, limit).await.map_err(|e| unreachable(&e, host, port))?;
+    let traffic = socket.traffic();
+    let (client, link) = match tls {
+        None => {
+            let (client, connection) = config.connect_raw(socket, NoTls).await.map_err(explain)?;
+            (client, Link::drive(connection, traffic))
+        }
+        Some((mut maker, name)) => {
+            let Ok(tls) = MakeTlsConnect::<Socket>::make_tls_connect(&mut maker, name);
+            let (client, connection) = config.connect_raw(socket, tls).await.map_err(explain)?;
+            (client, Link::drive(connection, traffic))
+        }
     };
     let dialect = match o.dialect {
         Some(known) if !o.settings.read_write => known.clone(),
@@ -124,37 +134,19 @@ async fn open_mode(
             Error::new(ErrorClass::Unreachable, message).with_hint("name the primary server among the hosts")
         );
     }
-    let (set, session) =
-        futures_util::future::join(set_session(&client, &dialect, o), ghost::session(&client, &dialect))
-            .await;
+    let (set, session) = join(set_session(&client, &dialect, o), ghost::session(&client, &dialect)).await;
     set?;
     Ok((link.finish(client, o.deferred, session), dialect))
 }
 
-fn config(o: &Opening<'_>, host: &Host, port: u16, mode: PgSslMode) -> Config {
+fn config(o: &Opening<'_>, mode: PgSslMode) -> Config {
     let s = o.settings;
     let mut c = Config::new();
     c.user(&s.user)
         .dbname(&s.database)
         .ssl_mode(mode)
         .channel_binding(s.channel_binding)
-        .application_name(s.application_name.as_deref().unwrap_or(o.application_name))
-        .connect_timeout(s.connect_timeout.unwrap_or(o.timeout))
-        .tcp_user_timeout(TCP_USER_TIMEOUT)
-        .keepalives(true)
-        .keepalives_idle(KEEPALIVE.0)
-        .keepalives_interval(KEEPALIVE.1)
-        .keepalives_retries(KEEPALIVE.2)
-        .port(port);
-    match host {
-        Host::Unix(dir) => c.host_path(dir),
-        Host::Tcp { name, addr } => {
-            if let Some(addr) = addr {
-                c.hostaddr(*addr);
-            }
-            c.host(name)
-        }
-    };
+        .application_name(s.application_name.as_deref().unwrap_or(o.application_name));
     if let Some(p) = &s.password {
         c.password(p);
     }
@@ -206,7 +198,10 @@ const KEY_LOOKUPS: &[(&str, &str)] = &[
 async fn set_session(client: &Client, d: &Dialect, o: &Opening<'_>) -> Result<(), Error> {
     let failed = |e: tokio_postgres::Error| Error::from_pg(&e).context("cannot set up the session");
     if d.is_cockroach() {
-        return client.batch_execute("SET TIME ZONE 'UTC'").await.map_err(failed);
+        // Weaker isolation, where a cluster makes that its default, would let changes show between statements.
+        let isolation = client.batch_execute("SET default_transaction_isolation = 'serializable'");
+        let (zone, _) = join(client.batch_execute("SET TIME ZONE 'UTC'"), isolation).await;
+        return zone.map_err(failed);
     }
     let commit = if o.deferred { "off" } else { d.durable_commit() };
     let mut settings = format!("SET TIME ZONE 'UTC'; SET synchronous_commit = {commit}");
@@ -222,7 +217,7 @@ async fn set_session(client: &Client, d: &Dialect, o: &Opening<'_>) -> Result<()
             let _ = client.batch_execute("SET client_connection_check_interval = '10s'").await;
         }
     };
-    let (main, ()) = futures_util::future::join(main, check).await;
+    let (main, ()) = join(main, check).await;
     main.map_err(failed)
 }
 
@@ -256,7 +251,14 @@ fn explain(e: &tokio_postgres::Error, s: &Settings, host: &Host, port: u16) -> E
     if shown.contains("authentication error") {
         return Error::new(ErrorClass::Auth, format!("cannot authenticate with {at}: {cause}"));
     }
-    let (why, hint) = reason(e, host, port, &cause);
+    let (why, hint) = reason(io_kind(e), host, port, &cause);
+    Error::new(ErrorClass::Unreachable, format!("cannot reach {at}: {why}")).with_hint(hint)
+}
+
+/// There is no socket.
+fn unreachable(e: &std::io::Error, host: &Host, port: u16) -> Error {
+    let (why, hint) = reason(Some(e.kind()), host, port, &e.to_string());
+    let at = describe_host(host, port);
     Error::new(ErrorClass::Unreachable, format!("cannot reach {at}: {why}")).with_hint(hint)
 }
 
@@ -301,12 +303,12 @@ fn explain_db(e: Error, s: &Settings, at: &str) -> Error {
 }
 
 /// Why nobody answers, and what to do.
-fn reason(e: &tokio_postgres::Error, host: &Host, port: u16, cause: &str) -> (String, String) {
+fn reason(kind: Option<ErrorKind>, host: &Host, port: u16, cause: &str) -> (String, String) {
     let ports = match port {
         5432 => " (CockroachDB listens on 26257: name the port)",
         _ => "",
     };
-    match (io_kind(e), host) {
+    match (kind, host) {
         (Some(ErrorKind::ConnectionRefused), _) => {
             ("connection refused".to_owned(), format!("is the server running there, on this port?{ports}"))
         }

@@ -8,8 +8,8 @@
 //! * [`Error`] carries an [`ErrorClass`] (what a caller would branch on) and a hint (what a person can do).
 //!
 //! No statement timeout is set on the server: one that struck a pipelined BEGIN would let the statements
-//! behind it commit one by one. Every wait is bounded here instead, and a connection on which a wait was
-//! given up is closed, never reused.
+//! behind it commit one by one. Every wait is bounded here instead, by the time in which no byte moved, and a
+//! connection on which a wait was given up is closed, never reused.
 
 mod config;
 mod conn;
@@ -21,6 +21,7 @@ mod ghost;
 mod params;
 mod pool;
 mod retry;
+mod socket;
 mod tls;
 mod txn;
 mod types;

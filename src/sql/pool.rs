@@ -47,7 +47,7 @@ pub struct PoolOptions {
     pub op_timeout: Option<Duration>,
     /// How long opening one connection may take.
     pub connect_timeout: Duration,
-    /// How long one answer may take; None: as long as the operation.
+    /// How long one answer may take without any progress; None: as long as the operation.
     pub statement_timeout: Option<Duration>,
     /// Shown in the server's list of sessions, unless the settings name another.
     pub application_name: String,
@@ -80,12 +80,19 @@ pub(super) struct Inner {
     /// Open connections that nobody uses: durable ones, and those of the upload lane.
     idle: Mutex<[Vec<(Link, Instant)>; 2]>,
     lanes: [Arc<Semaphore>; 3],
+    /// When something last moved on a connection of each lane.
+    moved: [Mutex<Instant>; 3],
     /// Sessions whose connection was given up.
     ghosts: Mutex<Vec<Session>>,
     down: AtomicBool,
 }
 
 impl Inner {
+    /// Something moved on a connection of this lane.
+    pub(super) fn progress(&self, lane: Lane) {
+        *self.moved[lane as usize].lock() = Instant::now();
+    }
+
     /// A connection comes back: kept if it can be used again.
     pub(super) fn give_back(&self, link: Link) {
         if !link.usable() {
@@ -144,7 +151,8 @@ impl Pool {
         .await?;
         let idle = Mutex::new([vec![(link, Instant::now())], Vec::new()]);
         let (down, ghosts) = (AtomicBool::new(false), Mutex::new(Vec::new()));
-        Ok(Pool(Arc::new(Inner { settings, options, dialect, idle, lanes, ghosts, down })))
+        let moved = [(); 3].map(|()| Mutex::new(Instant::now()));
+        Ok(Pool(Arc::new(Inner { settings, options, dialect, idle, lanes, moved, ghosts, down })))
     }
 
     /// What the server is.
@@ -179,9 +187,12 @@ impl Pool {
         Retry::new(self.clone(), what, limit)
     }
 
-    /// A connection without retries. Waits for its turn in the lane until the deadline.
+    /// A connection without retries. Waits for its turn in the lane; where those in front get on, that time does
+    /// not count.
     pub async fn conn(&self, lane: Lane, deadline: Option<Instant>) -> Result<Conn, Error> {
+        let start = Instant::now();
         let permit = self.turn(lane, deadline).await?;
+        let deadline = deadline.map(|d| d + start.elapsed());
         let deferred = lane == Lane::Upload && !self.0.dialect.is_cockroach();
         let link = match self.0.take_idle(deferred) {
             Some(link) => link,
@@ -198,11 +209,18 @@ impl Pool {
     async fn turn(&self, lane: Lane, deadline: Option<Instant>) -> Result<OwnedSemaphorePermit, Error> {
         let semaphore = self.0.lanes[lane as usize].clone();
         let gone = |_| Error::new(ErrorClass::Other, "the pool is closed");
-        let Some(deadline) = deadline else { return semaphore.acquire_owned().await.map_err(gone) };
-        match tokio::time::timeout_at(deadline, semaphore.acquire_owned()).await {
-            Ok(permit) => permit.map_err(gone),
-            Err(_) => {
-                Err(Error::new(ErrorClass::Timeout, "all connections were in use until the time was up"))
+        let Some(mut deadline) = deadline else { return semaphore.acquire_owned().await.map_err(gone) };
+        let patience = deadline.saturating_duration_since(Instant::now());
+        let mut turn = std::pin::pin!(semaphore.acquire_owned());
+        loop {
+            if let Ok(permit) = tokio::time::timeout_at(deadline, turn.as_mut()).await {
+                return permit.map_err(gone);
+            }
+            // Those in front are served slowly, or not at all.
+            deadline = *self.0.moved[lane as usize].lock() + patience;
+            if deadline <= Instant::now() {
+                let message = "all connections were in use until the time was up";
+                return Err(Error::new(ErrorClass::Timeout, message));
             }
         }
     }

@@ -12,6 +12,7 @@ mod chunk_races;
 mod embedded;
 mod sql_faults;
 mod sql_pool;
+mod sql_slow;
 mod sql_tls;
 mod userfile;
 mod userfile_fixture;

@@ -17,6 +17,7 @@ use crate::userfile::{Cancel, CancelHandle, Error};
 use args::{UserfileCommand, UserfileWord};
 use clap::CommandFactory;
 use std::future::Future;
+use std::io;
 use std::time::Duration;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
@@ -52,7 +53,9 @@ where
     let runtime = runtime()?;
     let (handle, cancel) = CancelHandle::new();
     let done = runtime.block_on(async {
-        let signals = tokio::spawn(stop_on_signals(handle));
+        // Before any work: a signal that comes at once must not find the default handler.
+        let listening = Signals::listen();
+        let signals = tokio::spawn(stop_on_signals(listening, handle));
         let done = work(cancel).await;
         signals.abort();
         done
@@ -85,30 +88,32 @@ async fn unless_stopped<T>(
     }
 }
 
-/// The first signal asks for an orderly stop, the second ends the program.
-async fn stop_on_signals(handle: CancelHandle) {
-    let (Ok(mut interrupt), Ok(mut terminate)) =
-        (signal(SignalKind::interrupt()), signal(SignalKind::terminate()))
-    else {
-        return;
-    };
-    either(&mut interrupt, &mut terminate).await;
-    handle.cancel();
-    tokio::select! {
-        () = either(&mut interrupt, &mut terminate) => {}
-        () = tokio::time::sleep(STOP_QUIETLY) => {
-            output::note("stopping as soon as what is under way is done or undone; Ctrl-C again stops at once");
-            either(&mut interrupt, &mut terminate).await;
+/// The signals that ask to stop.
+struct Signals(Signal, Signal);
+
+impl Signals {
+    fn listen() -> io::Result<Signals> {
+        Ok(Signals(signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?))
+    }
+
+    async fn next(&mut self) {
+        tokio::select! {
+            _ = self.0.recv() => {}
+            _ = self.1.recv() => {}
         }
     }
-    std::process::exit(i32::from(Exit::Interrupted.code()));
 }
 
-async fn either(a: &mut Signal, b: &mut Signal) {
-    tokio::select! {
-        _ = a.recv() => {}
-        _ = b.recv() => {}
+/// The first signal asks for an orderly stop, the second ends the program.
+async fn stop_on_signals(listening: io::Result<Signals>, handle: CancelHandle) {
+    let Ok(mut signals) = listening else { return };
+    signals.next().await;
+    handle.cancel();
+    if tokio::time::timeout(STOP_QUIETLY, signals.next()).await.is_err() {
+        output::note("stopping as soon as what is under way is done or undone; Ctrl-C again stops at once");
+        signals.next().await;
     }
+    std::process::exit(i32::from(Exit::Interrupted.code()));
 }
 
 /// A line on standard output. That nobody reads it does not stop the work.

@@ -11,6 +11,10 @@ use crate::userfile::pattern::{PlainRule, Selector};
 use crate::userfile::{Cancel, lines, matching};
 use std::ffi::OsString;
 use std::os::unix::ffi::OsStrExt;
+use std::time::Duration;
+
+/// As `cockroach` has it. A line that the transfers themselves fill is slow to connect over.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(15);
 
 /// Open tables.
 pub(super) struct Session {
@@ -63,7 +67,8 @@ async fn connect_and_open(connection: &ConnectionArgs, host: &Host, need: Need) 
         Some(prefix) => settings.with_database(&prefix.database),
         None => settings,
     };
-    let pool = connect::pool_with(settings, PoolOptions::default()).await.map_err(Failure::other)?;
+    let options = PoolOptions { connect_timeout: CONNECT_TIMEOUT, ..PoolOptions::default() };
+    let pool = connect::pool_with(settings, options).await.map_err(Failure::other)?;
     let prefix = named.unwrap_or_else(|| {
         let prefix = TablePrefix::default_for(pool.settings().user());
         match pool.dialect().is_cockroach() {
