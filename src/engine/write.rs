@@ -104,15 +104,29 @@ impl LayerSpec {
         if self.end.order() <= self.start.order() {
             return wrong("it ends before it begins".into());
         }
-        let spans: BTreeSet<&Span> = self.spans.iter().collect();
+        let inside = |span: &Span, all: &Span| all.key <= span.key && span.end_key <= all.end_key;
+        let mut spans: Vec<&Span> = self.spans.iter().collect();
+        spans.sort();
         if let Some((a, _)) = spans.iter().zip(spans.iter().skip(1)).find(|(a, b)| a.overlaps(b)) {
             return wrong(format!("the span from {:x?} overlaps the next", a.key));
         }
         let covered = merged(&self.spans);
-        let within =
-            |span: &Span| covered.iter().any(|all| all.key <= span.key && span.end_key <= all.end_key);
+        let within = |span: &Span| covered.iter().any(|all| inside(span, all));
         if let Some(new) = self.introduced_spans.iter().find(|new| !within(new)) {
             return wrong(format!("the introduced span from {:x?} is none of its spans", new.key));
+        }
+        // A span is read from one time on.
+        let introduced = merged(&self.introduced_spans);
+        let partly = |span: &&Span| introduced.iter().any(|new| new.overlaps(span) && !inside(span, new));
+        if let Some(span) = self.spans.iter().find(partly) {
+            return wrong(format!("only a part of the span from {:x?} is introduced", span.key));
+        }
+        if !self.descriptor_changes.is_sorted_by_key(|(time, _, _)| time.order())
+            || self.descriptor_changes.last().is_some_and(|(time, _, _)| time.order() > self.end.order())
+        {
+            return wrong(
+                "the changes of descriptors are not in the order of their times, or after its end".into(),
+            );
         }
         let (mut primaries, mut last) = (Primaries::new(), 0);
         for raw in &self.descriptors {

@@ -262,7 +262,20 @@ fn a_layer_that_restore_would_not_take_is_refused() {
     );
     let table = Span { key: vec![0xf6, 120], end_key: vec![0xf6, 121] };
     assert!(refused(&|spec| spec.spans.push(table.clone())).contains("overlaps"));
+    assert!(refused(&|spec| spec.spans.push(spec.spans[0].clone())).contains("overlaps"));
     assert!(refused(&|spec| spec.introduced_spans = vec![index_span(121, 1)]).contains("introduced"));
+    // Both indexes in one span, of which one is new.
+    let joined = Span { key: index_span(TABLE, 1).key, end_key: index_span(TABLE, 2).end_key };
+    let partly = |spec: &mut LayerSpec| {
+        spec.spans = vec![joined.clone()];
+        spec.introduced_spans = vec![index_span(TABLE, 2)];
+    };
+    assert!(refused(&partly).contains("only a part"));
+    let change = |time: i64| (Timestamp::from_nanos(time), TABLE, None);
+    for times in [vec![5, 4], vec![11]] {
+        let changes: Vec<_> = times.into_iter().map(change).collect();
+        assert!(refused(&|spec| spec.descriptor_changes.clone_from(&changes)).contains("changes"));
+    }
     assert!(refused(&|spec| spec.start = spec.end).contains("ends before"));
     assert!(refused(&|spec| spec.descriptors.reverse()).contains("comes after"));
     assert!(refused(&|spec| spec.descriptors.push(vec![0xff])).contains("descriptor"));
