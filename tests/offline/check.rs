@@ -250,3 +250,26 @@ fn the_pointer_of_a_collection_names_a_backup() {
     let report = check(&memory(wrong), "", &CheckOptions { open, threads: 1 }, &Progress::default());
     assert!(report.troubles[0].starts_with("memory/2099/01/01-000000.00 holds no"), "{:?}", report.troubles);
 }
+
+#[test]
+fn what_is_to_be_read_is_known_before() {
+    use std::sync::atomic::Ordering;
+    let Some(root) = fixtures() else { return };
+    let source: Arc<dyn Source> = Arc::new(Local::new(root.join("backups/bank-to/backup")));
+    let progress = Progress::default();
+    let options = CheckOptions { open: OpenOptions::default(), threads: 1 };
+    let all = std::sync::atomic::AtomicU64::new(u64::MAX);
+    std::thread::scope(|scope| {
+        let watch = scope.spawn(|| {
+            // The first bytes that are done are not all that there is to do.
+            while progress.done.load(Ordering::Relaxed) == 0 {
+                std::thread::yield_now();
+            }
+            all.store(progress.total.load(Ordering::Relaxed), Ordering::Relaxed);
+        });
+        assert_eq!(check(&source, "", &options, &progress).damage_count, 0);
+        watch.join().unwrap();
+    });
+    assert!(all.load(Ordering::Relaxed) >= 567_330, "{all:?}");
+    assert!(progress.done.load(Ordering::Relaxed) <= progress.total.load(Ordering::Relaxed));
+}

@@ -1,6 +1,7 @@
 //! The files of a layer, each for itself.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::atomic::Ordering;
 
 use sha2::{Digest, Sha512};
 
@@ -141,6 +142,8 @@ struct Task<'b> {
     entries: Vec<&'b File>,
     /// The one entry, where its rows are looked at now.
     alone: Option<FileId>,
+    /// Its size is part of the progress's total already.
+    listed: bool,
 }
 
 /// Reads every data file. Where that is possible its rows and entries are gathered for `tables`.
@@ -154,6 +157,7 @@ pub(super) fn check_data(
     let of_layers: Vec<LayerTables> = backup.layers.iter().map(LayerTables::of).collect();
     let mut tasks = Vec::new();
     for (l, (layer, own)) in backup.layers.iter().zip(&of_layers).enumerate() {
+        let sizes = stored_sizes(layer);
         let mut by_place: BTreeMap<(&str, &str), Vec<(usize, &File)>> = BTreeMap::new();
         for (at, file) in layer.manifest.files.iter().enumerate().filter(|(_, file)| !file.path.is_empty()) {
             by_place.entry((&file.locality_kv, &file.path)).or_default().push((at, file));
@@ -166,7 +170,10 @@ pub(super) fn check_data(
             let alone = alone.filter(|id| tables.is_some_and(|tables| tables.is_alone(*id)));
             let mut entries: Vec<&File> = named.into_iter().map(|(_, file)| file).collect();
             entries.sort_by(|a, b| a.span.cmp(&b.span));
-            tasks.push(Task { layer, tables: own, entries, alone });
+            let name = entries.first().map(|file| join(&layer.folder, &file.path));
+            let listed = name.and_then(|name| sizes.get(&name).copied());
+            progress.total.fetch_add(listed.unwrap_or_default(), Ordering::Relaxed);
+            tasks.push(Task { layer, tables: own, entries, alone, listed: listed.is_some() });
         }
     }
     share(&tasks, threads, report, &|task, report| {
@@ -174,6 +181,12 @@ pub(super) fn check_data(
         check_file(task, consumer, progress, report);
         report.condense();
     });
+}
+
+/// What is to be read, before it is: a bar shows how far it is. A place that cannot be listed is told elsewhere.
+fn stored_sizes(layer: &Layer) -> BTreeMap<String, u64> {
+    let listed = layer.places().filter_map(|place| place.list(&join(&layer.folder, "")).ok());
+    listed.flatten().map(|file| (file.name, file.len)).collect()
 }
 
 /// What counting needs of the descriptors of a layer.
@@ -209,7 +222,9 @@ fn check_file(task: &Task<'_>, consumer: Option<Consumer<'_>>, progress: &Progre
         Ok(opened) => opened,
         Err(error) => return report.error(error),
     };
-    progress.total.fetch_add(len, std::sync::atomic::Ordering::Relaxed);
+    if !task.listed {
+        progress.total.fetch_add(len, Ordering::Relaxed);
+    }
     report.files += 1;
     report.bytes += len;
     let place = layer.store(file).place(&join(&layer.folder, &file.path));
