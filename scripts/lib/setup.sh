@@ -2,6 +2,11 @@
 
 RUST_MINIMUM=1.88
 GO_MINIMUM=1.22
+# Both have the same script; the first is the address that people know.
+RUSTUP_INSTALLERS="https://sh.rustup.rs https://static.rust-lang.org/rustup/rustup-init.sh"
+
+# Bare environments (cron, setpriv, some containers) have none.
+[ -n "${HOME:-}" ] || { HOME=$(getent passwd "$(id -u)" | cut -d : -f 6) && export HOME; }
 
 say() { printf '%s\n' "$*"; }
 die() { printf 'error: %s\n' "$*" >&2; exit 1; }
@@ -43,43 +48,72 @@ setup_packages() {
     done
     [ ${#missing[@]} -gt 0 ] || return 0
     have apt-get || die "please install these first (this is no Debian or Ubuntu, whose names they have): ${missing[*]}"
-    [ "$(id -u)" = 0 ] || have sudo ||
-        die "packages are missing, and there is no sudo. As root, run: apt-get install ${missing[*]}"
+    local by_hand="As root, run: apt-get update && apt-get install --no-install-recommends ${missing[*]}"
+    [ "$(id -u)" = 0 ] || have sudo || die "packages are missing, and there is no sudo. $by_hand"
     say "installing packages: ${missing[*]}"
+    [ "$(id -u)" = 0 ] || sudo -n true 2>/dev/null || sudo -v || die "sudo does not let $(id -un) in. $by_hand"
     local quiet=(env DEBIAN_FRONTEND=noninteractive DEBCONF_NOWARNINGS=yes apt-get -q)
     as_root "${quiet[@]}" update >/dev/null || say "apt-get update failed; trying with the lists that are there"
     as_root "${quiet[@]}" install -y --no-install-recommends "${missing[@]}" >/dev/null ||
-        die "apt-get could not install them. By hand, as root: apt-get install ${missing[*]}"
+        die "apt-get could not install them. $by_hand"
 }
 
 # True where version $1 is at least $2.
 version_at_least() { [ "$(printf '%s\n%s\n' "$2" "$1" | sort -V | head -n 1)" = "$2" ]; }
 
 rust_is_recent() {
-    have cargo && have rustc && version_at_least "$(rustc --version | cut -d ' ' -f 2)" "$RUST_MINIMUM"
+    hash -r
+    have cargo && have rustc && version_at_least "$(rustc --version 2>/dev/null | cut -d ' ' -f 2)" "$RUST_MINIMUM"
 }
 
-# A Rust that can build this, through rustup where the system's is missing or too old.
-setup_rust() {
-    [ ! -f "$HOME/.cargo/env" ] || . "$HOME/.cargo/env"
+# Looks at the system's Rust, then at what rustup has installed, which comes first from then on.
+find_rust() {
     rust_is_recent && return 0
+    PATH=${CARGO_HOME:-$HOME/.cargo}/bin:$PATH
+    rust_is_recent
+}
+
+# What setup_rust will want from setup_packages, so that all that is missing is named at once.
+rust_packages() { find_rust || have rustup || echo curl:curl; }
+
+# Rust as Debian and Ubuntu package it, if what they offer is recent enough (Debian has a second pair for its browsers).
+# Nothing is removed for it.
+rust_from_packages() {
+    have apt-get && have apt-cache && { [ "$(id -u)" = 0 ] || have sudo; } || return 0
+    local pair offered
+    for pair in rustc:cargo rustc-web:cargo-web; do
+        offered=$(apt-cache policy "${pair%:*}" 2>/dev/null | sed -n 's/^ *Candidate: *//p')
+        version_at_least "${offered%%[+~-]*}" "$RUST_MINIMUM" || continue
+        say "installing packages: ${pair%:*} ${pair#*:} ($1)"
+        as_root env DEBIAN_FRONTEND=noninteractive DEBCONF_NOWARNINGS=yes apt-get -q install -y \
+            --no-install-recommends --no-remove "${pair%:*}" "${pair#*:}" >/dev/null || continue
+        return 0
+    done
+}
+
+# A Rust that can build this, through rustup where the system's is missing or too old, else from packages.
+setup_rust() {
+    find_rust && return 0
     local found="there is none" why=""
     ! have rustc || found="$(command -v rustc) is $(rustc --version 2>/dev/null | cut -d ' ' -f 2)"
     if have rustup; then
-        say "updating Rust with rustup"
+        say "updating Rust with rustup ($found)"
         why=$({ rustup toolchain install stable --profile minimal && rustup default stable; } 2>&1 >/dev/null) || true
     else
         setup_packages curl:curl certificates:ca-certificates
         say "installing Rust with rustup (into ~/.rustup and ~/.cargo)"
-        local installer
+        local installer address
         installer=$(mktemp)
-        if why=$(curl --proto '=https' --tlsv1.2 -sSf https://sh.rustup.rs -o "$installer" 2>&1); then
-            why=$(sh "$installer" -y --profile minimal --no-modify-path 2>&1 >/dev/null) || true
-        fi
+        for address in $RUSTUP_INSTALLERS; do
+            why=$(curl --proto '=https' --tlsv1.2 -sSfL --retry 2 "$address" -o "$installer" 2>&1) || continue
+            # A Rust of the system beside it is no reason to stop: this one comes first below.
+            why=$(RUSTUP_INIT_SKIP_PATH_CHECK=yes sh "$installer" -y --profile minimal --default-toolchain stable \
+                --no-modify-path 2>&1 >/dev/null) || true
+            break
+        done
         rm -f "$installer"
-        [ ! -f "$HOME/.cargo/env" ] || . "$HOME/.cargo/env"
+        rust_is_recent || rust_from_packages "rustup could not be had"
     fi
-    hash -r
     rust_is_recent && return 0
     {
         say "error: Rust $RUST_MINIMUM or newer is needed ($found), and rustup could not bring it:"
@@ -125,8 +159,11 @@ setup_fuse() {
     fi
     [ -e /dev/fuse ] ||
         die "/dev/fuse is not there: run modprobe fuse as root, or give the container --device /dev/fuse --cap-add SYS_ADMIN"
-    [ -r /dev/fuse ] && [ -w /dev/fuse ] ||
-        die "/dev/fuse is closed to $(id -un). As root, run: chmod 666 /dev/fuse"
+    if [ ! -r /dev/fuse ] || [ ! -w /dev/fuse ]; then
+        have sudo || die "/dev/fuse is closed to $(id -un). As root, run: chmod 666 /dev/fuse"
+        say "opening /dev/fuse to all users, as distributions have it"
+        as_root chmod 666 /dev/fuse || die "/dev/fuse is closed to $(id -un). As root, run: chmod 666 /dev/fuse"
+    fi
     # Bare images have none; without it fusermount3 mounts for users and does not unmount.
     [ "$(id -u)" = 0 ] || [ -e /etc/mtab ] || as_root ln -s ../proc/self/mounts /etc/mtab
     if [ "$1" = share ] && [ "$(id -u)" != 0 ] && ! grep -q '^user_allow_other' /etc/fuse.conf 2>/dev/null; then

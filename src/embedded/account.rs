@@ -20,10 +20,25 @@ impl Account {
         if !nix::unistd::geteuid().is_root() {
             return Ok(Account(None));
         }
-        let owner = fs::metadata(place.data()).ok().map(|m| Uid::from_raw(m.uid())).filter(|u| !u.is_root());
-        let of_owner = || owner.and_then(|u| User::from_uid(u).ok().flatten());
         let named = || UNPRIVILEGED.iter().find_map(|n| User::from_name(n).ok().flatten());
-        let user = of_owner().or_else(named).filter(|u| !u.uid.is_root()).ok_or_else(|| {
+        if let Ok(meta) = fs::metadata(place.data()) {
+            let (uid, gid) = (Uid::from_raw(meta.uid()), Gid::from_raw(meta.gid()));
+            if uid.is_root() {
+                let data = place.data();
+                let to = named().map_or_else(|| "USER".to_owned(), |u| u.name);
+                return Err(Error::new(format!(
+                    "{} belongs to root, and PostgreSQL refuses to run as root",
+                    data.display()
+                ))
+                .with_hint(format!(
+                    "give the data to the server's user: chown -R {to}: {}",
+                    data.display()
+                )));
+            }
+            let name = User::from_uid(uid).ok().flatten().map_or_else(|| uid.to_string(), |u| u.name);
+            return Ok(Account(Some((uid, gid, name))));
+        }
+        let user = named().filter(|u| !u.uid.is_root()).ok_or_else(|| {
             Error::new("PostgreSQL refuses to run as root, and there is no user for it")
                 .with_hint("make one: useradd --system --no-create-home userfilefs")
         })?;

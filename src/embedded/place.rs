@@ -25,8 +25,11 @@ impl Place {
     /// `$USERFILEFS_SERVER_DIR`; for root `/var/lib/userfilefs`; else `$XDG_DATA_HOME/userfilefs`, which is
     /// usually `~/.local/share/userfilefs`.
     pub fn of_user() -> Result<Place, Error> {
-        let var = |name| std::env::var_os(name).map(PathBuf::from).filter(|p| p.is_absolute());
-        if let Some(dir) = var("USERFILEFS_SERVER_DIR") {
+        let set = |name| std::env::var_os(name).filter(|v| !v.is_empty()).map(PathBuf::from);
+        // A relative path in the others is to be ignored, says the specification of the base directories.
+        let var = |name| set(name).filter(|p| p.is_absolute());
+        if let Some(dir) = set("USERFILEFS_SERVER_DIR") {
+            let dir = std::path::absolute(dir).map_err(|e| Error::io("USERFILEFS_SERVER_DIR", &e))?;
             return Ok(Place::at(dir));
         }
         if nix::unistd::geteuid().is_root() {
@@ -73,12 +76,12 @@ impl Place {
         self.home.join("startup.log")
     }
 
-    /// The directory of the socket: below the home, or where that path is too long for a socket, a private
-    /// directory in `/tmp` named after it.
+    /// The directory of the socket: below the home, or where that path is too long for a socket or cannot be said in
+    /// settings (commas separate several, and they are UTF-8), a private directory in `/tmp` named after it.
     pub fn socket_dir(&self) -> PathBuf {
         let own = self.home.join("run");
-        let socket = own.join(socket_name());
-        if socket.as_os_str().len() <= SOCKET_PATH_MAX {
+        let short = own.join(socket_name()).as_os_str().len() <= SOCKET_PATH_MAX;
+        if short && own.to_str().is_some_and(|text| !text.contains(',')) {
             return own;
         }
         let mut hash = DefaultHasher::new();
@@ -150,6 +153,8 @@ fn socket_name() -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::ffi::OsStr;
+    use std::os::unix::ffi::OsStrExt;
 
     #[test]
     fn sockets_fit() {
@@ -158,5 +163,7 @@ mod tests {
         assert!(deep.socket().as_os_str().len() <= SOCKET_PATH_MAX);
         assert!(deep.socket().starts_with("/tmp"));
         assert_ne!(deep.socket(), Place::at(format!("/{}", "y".repeat(120))).socket());
+        assert!(Place::at("/a,b").socket().starts_with("/tmp"));
+        assert!(Place::at(OsStr::from_bytes(b"/caf\xe9")).socket().starts_with("/tmp"));
     }
 }

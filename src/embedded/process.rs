@@ -7,8 +7,9 @@ use super::{Error, Place};
 use nix::errno::Errno;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
+use std::ffi::OsString;
 use std::fs::{self, OpenOptions};
-use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::os::unix::net::UnixStream;
 use std::os::unix::process::CommandExt;
 use std::path::Path;
@@ -22,6 +23,8 @@ const START_PATIENCE: Duration = Duration::from_secs(5);
 /// How long a server that was in the way may take to get ready.
 const OTHER_WAIT: Duration = Duration::from_secs(30);
 const POLL: Duration = Duration::from_millis(20);
+/// How long apart starts are tried while the remains of a killed server are in the way.
+const IN_THE_WAY_PAUSE: Duration = Duration::from_millis(200);
 
 /// What the server is doing.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -38,14 +41,14 @@ pub enum State {
 
 /// From the pid file, the process table and the socket.
 pub(super) fn state(place: &Place) -> State {
-    let Some((pid, word)) = read_pid_file(place) else { return State::Stopped };
-    if !is_server(pid, place) {
-        return State::Stopped;
-    }
-    match word.as_str() {
-        "ready" | "standby" if UnixStream::connect(place.socket()).is_ok() => State::Running,
-        "stopping" => State::Stopping(pid),
-        _ => State::Starting(pid),
+    let answers = || UnixStream::connect(place.socket()).is_ok();
+    match read_pid_file(place).filter(|(pid, _)| is_server(*pid, place)) {
+        Some((_, word)) if matches!(word.as_str(), "ready" | "standby") && answers() => State::Running,
+        Some((pid, word)) if word == "stopping" => State::Stopping(pid),
+        Some((pid, _)) => State::Starting(pid),
+        // Its process may be out of sight: one of another container that shares the directory.
+        None if answers() => State::Running,
+        None => State::Stopped,
     }
 }
 
@@ -56,7 +59,8 @@ pub(super) fn pid(place: &Place) -> Option<i32> {
 
 /// The first line of `postmaster.pid`, and the word on its eighth (empty while the server is young).
 fn read_pid_file(place: &Place) -> Option<(i32, String)> {
-    let text = fs::read_to_string(place.data().join("postmaster.pid")).ok()?;
+    let bytes = fs::read(place.data().join("postmaster.pid")).ok()?;
+    let text = String::from_utf8_lossy(&bytes);
     let mut lines = text.lines();
     let pid = lines.next()?.trim().parse::<i32>().ok().filter(|p| *p > 1)?;
     Some((pid, lines.nth(6).unwrap_or_default().trim().to_owned()))
@@ -67,13 +71,21 @@ fn is_server(pid: i32, place: &Place) -> bool {
     if kill(Pid::from_raw(pid), None) == Err(Errno::ESRCH) {
         return false;
     }
-    let dir = place.data().canonicalize();
-    match (fs::read_link(format!("/proc/{pid}/cwd")), dir) {
-        (Ok(cwd), Ok(dir)) => cwd == dir,
-        // A zombie has no directory; without the right to look, believe the file.
-        (Err(e), _) => e.kind() == std::io::ErrorKind::PermissionDenied,
-        _ => true,
+    let Ok(data) = fs::metadata(place.data()) else { return false };
+    match works_in(&format!("/proc/{pid}"), &data) {
+        Ok(inside) => inside,
+        // A zombie has no directory; without the right to look, believe the file if at least the owner is right.
+        Err(e) if e.kind() == std::io::ErrorKind::PermissionDenied => {
+            fs::metadata(format!("/proc/{pid}")).is_ok_and(|process| process.uid() == data.uid())
+        }
+        Err(_) => false,
     }
+}
+
+/// True if a process (its directory in /proc) works in this directory. The path may have another name where the process
+/// sees other mounts, so the directories themselves are compared.
+fn works_in(process: &str, dir: &fs::Metadata) -> std::io::Result<bool> {
+    fs::metadata(format!("{process}/cwd")).map(|cwd| (cwd.dev(), cwd.ino()) == (dir.dev(), dir.ino()))
 }
 
 /// Waits while a server that somebody else has started or stopped changes its state.
@@ -103,7 +115,19 @@ pub(super) fn launch(place: &Place, binaries: &Binaries, account: &Account) -> R
     account.make_dir(&place.log_dir())?;
     account.make_dir(&place.socket_dir())?;
     account.check_reach(&place.data())?;
-    forget_reused_pid(place);
+    let end = Instant::now() + OTHER_WAIT;
+    loop {
+        forget_reused_pid(place);
+        let child = spawn(place, binaries, account)?;
+        match wait_until_ready(place, child)? {
+            Start::Ready => return Ok(()),
+            Start::InTheWay if Instant::now() < end => std::thread::sleep(IN_THE_WAY_PAUSE),
+            Start::InTheWay => return Err(explain_start(place, "another server is in the way")),
+        }
+    }
+}
+
+fn spawn(place: &Place, binaries: &Binaries, account: &Account) -> Result<Child, Error> {
     let log = OpenOptions::new()
         .create(true)
         .write(true)
@@ -115,7 +139,9 @@ pub(super) fn launch(place: &Place, binaries: &Binaries, account: &Account) -> R
     let mut c = account.command(&binaries.program("postgres"));
     c.arg("-D").arg(place.data()).arg("-k").arg(place.socket_dir()).arg("-p").arg(PORT.to_string());
     c.args(["-c", "listen_addresses=", "-c", "unix_socket_permissions=0700"]);
-    c.arg("-c").arg(format!("log_directory={}", place.log_dir().display()));
+    let mut logs = OsString::from("log_directory=");
+    logs.push(place.log_dir());
+    c.arg("-c").arg(logs);
     c.stdout(both).stderr(log);
     // SAFETY: these calls are async-signal-safe and touch only the child.
     unsafe {
@@ -127,23 +153,34 @@ pub(super) fn launch(place: &Place, binaries: &Binaries, account: &Account) -> R
             Ok(())
         });
     }
-    let child = c.spawn().map_err(|e| Error::io("cannot run postgres", &e))?;
-    wait_until_ready(place, child)
+    c.spawn().map_err(|e| Error::io("cannot run postgres", &e))
 }
 
-fn wait_until_ready(place: &Place, mut child: Child) -> Result<(), Error> {
+/// How a start ended that did not fail.
+enum Start {
+    /// A server takes connections, ours or one that was started beside it.
+    Ready,
+    /// What is left of a killed server still holds the data.
+    InTheWay,
+}
+
+fn wait_until_ready(place: &Place, mut child: Child) -> Result<Start, Error> {
     let started = Instant::now();
     let mut told = false;
     loop {
-        if state(place) == State::Running {
+        let state = state(place);
+        if state == State::Running {
             // The server outlives us; nobody waits for it.
             drop(child);
-            return Ok(());
+            return Ok(Start::Ready);
         }
         if let Ok(Some(status)) = child.try_wait() {
+            let beside_another = startup_lines(place).iter().any(|l| is_beside_another(l));
+            if beside_another && state == State::Stopped {
+                return Ok(Start::InTheWay);
+            }
             // A command that was killed at this point may have left a server that starts beside ours.
-            let other = log_tail(place, 20).iter().any(|l| l.contains("lock file") && l.contains("FATAL"));
-            if !other || started.elapsed() > OTHER_WAIT {
+            if !beside_another || started.elapsed() > OTHER_WAIT {
                 return Err(explain_start(place, &status.to_string()));
             }
         }
@@ -160,6 +197,14 @@ fn wait_until_ready(place: &Place, mut child: Child) -> Result<(), Error> {
         }
         std::thread::sleep(POLL);
     }
+}
+
+/// True for the words of a server that found another one on its data: one that runs, or the last processes of one
+/// that was killed.
+fn is_beside_another(line: &str) -> bool {
+    line.contains("FATAL")
+        && (line.contains("lock file") && line.contains("already exists")
+            || line.contains("shared memory block") && line.contains("still in use"))
 }
 
 /// Why the server ended at once: the last FATAL or PANIC line it wrote.
@@ -190,14 +235,21 @@ fn forget_reused_pid(place: &Place) {
 
 /// True if a process (a child of a killed server) still works in the directory.
 fn anybody_in(dir: &Path) -> bool {
-    let Ok(dir) = dir.canonicalize() else { return false };
+    let Ok(dir) = fs::metadata(dir) else { return false };
     let all = fs::read_dir("/proc").into_iter().flatten().flatten();
-    all.filter_map(|p| fs::read_link(p.path().join("cwd")).ok()).any(|cwd| cwd == dir)
+    all.filter(|p| p.file_name().as_encoded_bytes().iter().all(u8::is_ascii_digit))
+        .any(|p| works_in(&p.path().to_string_lossy(), &dir).unwrap_or(false))
 }
 
 /// Ends all sessions and the server; waits up to `limit`. False if there was none.
 pub(super) fn stop(place: &Place, limit: Duration) -> Result<bool, Error> {
-    let Some(pid) = pid(place) else { return Ok(false) };
+    let Some(pid) = pid(place) else {
+        if state(place) == State::Stopped {
+            return Ok(false);
+        }
+        return Err(Error::new("the private server answers, but its process cannot be seen from here")
+            .with_hint("stop it where it was started: in another container that shares its directory?"));
+    };
     match kill(Pid::from_raw(pid), Signal::SIGINT) {
         Ok(()) | Err(Errno::ESRCH) => {}
         Err(e) => {
@@ -222,11 +274,17 @@ pub(super) fn log_tail(place: &Place, lines: usize) -> Vec<String> {
     let mut files: Vec<_> =
         fs::read_dir(place.log_dir()).into_iter().flatten().flatten().map(|e| e.path()).collect();
     files.sort_by_key(|p| fs::metadata(p).and_then(|m| m.modified()).ok());
-    let newest = files.pop();
-    let mut all = Vec::new();
-    for path in [Some(place.startup_log()), newest].into_iter().flatten() {
-        let text = fs::read(path).unwrap_or_default();
-        all.extend(String::from_utf8_lossy(&text).lines().map(str::to_owned));
-    }
+    let mut all = startup_lines(place);
+    all.extend(files.pop().into_iter().flat_map(|newest| file_lines(&newest)));
     all.split_off(all.len().saturating_sub(lines))
+}
+
+/// What the server said at its last start, before its log was open.
+fn startup_lines(place: &Place) -> Vec<String> {
+    file_lines(&place.startup_log())
+}
+
+fn file_lines(path: &Path) -> Vec<String> {
+    let text = fs::read(path).unwrap_or_default();
+    String::from_utf8_lossy(&text).lines().map(str::to_owned).collect()
 }

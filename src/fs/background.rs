@@ -17,6 +17,7 @@ use super::overlay::Overlay;
 use super::stats::add;
 use super::write::shared;
 use crate::chunk::{FileId, Publish, Replace};
+use crate::util::counter;
 
 /// How often put-off work is looked at.
 const TICK: Duration = Duration::from_millis(100);
@@ -351,7 +352,7 @@ impl UserfileFs {
             if let Err(e) = fs.table.remove_hidden(id).await {
                 log::debug!("a hidden row is left to the sweep: {e}");
             }
-            let _ = fs.hidden_rows.fetch_update(Relaxed, Relaxed, |n| Some(n.saturating_sub(1)));
+            counter::lower(&fs.hidden_rows, 1);
         });
     }
 

@@ -14,6 +14,7 @@ use super::open::Handle;
 use super::overlay::Wrote;
 use super::stats::add;
 use crate::chunk::Staging;
+use crate::util::counter;
 
 /// Chunk uploads under way over all files, at most.
 const UPLOADS_MAX: usize = 4;
@@ -55,7 +56,7 @@ impl Budget {
     /// Gives memory back.
     pub fn release(&self, bytes: usize) {
         if bytes > 0 {
-            let _ = self.used.fetch_update(Relaxed, Relaxed, |u| Some(u.saturating_sub(bytes)));
+            counter::lower(&self.used, bytes);
             self.freed.notify_waiters();
         }
     }

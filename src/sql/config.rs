@@ -4,6 +4,7 @@ use super::params::{Params, split_host};
 use super::{Error, ErrorClass};
 use std::fmt;
 use std::net::IpAddr;
+use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
 use std::time::Duration;
 use tokio_postgres::config::ChannelBinding;
@@ -14,6 +15,10 @@ pub const PORT_POSTGRES: u16 = 5432;
 pub const PORT_COCKROACH: u16 = 26257;
 /// The database that the userfile tables live in where nothing else is said.
 pub const DEFAULT_DATABASE: &str = "defaultdb";
+
+/// What is written as it is in the parameter of a URL that names a directory.
+const PATH_ENCODED: &percent_encoding::AsciiSet =
+    &percent_encoding::NON_ALPHANUMERIC.remove(b'/').remove(b'-').remove(b'_').remove(b'.').remove(b'~');
 
 /// One address to try.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -224,7 +229,8 @@ impl Settings {
         let (user, database) = (enc(&self.user), enc(&self.database));
         match self.hosts.first() {
             Some((Host::Unix(dir), port)) => {
-                format!("postgresql://{user}@/{database}?host={}&port={port}", dir.display())
+                let dir = percent_encoding::percent_encode(dir.as_os_str().as_bytes(), PATH_ENCODED);
+                format!("postgresql://{user}@/{database}?host={dir}&port={port}")
             }
             Some((host, port)) => {
                 format!(
@@ -391,6 +397,20 @@ mod tests {
 
     fn err(text: &str) -> String {
         Settings::parse(text).unwrap_err().to_string()
+    }
+
+    #[test]
+    fn a_url_reads_back() {
+        let dir = "/tmp/a b%&#=+\"é/run";
+        let mut params = Params::new();
+        for (key, value) in [("host", dir), ("user", "al.ice"), ("dbname", "d/b")] {
+            params.set(key, value);
+        }
+        let url = Settings::resolve(&params).unwrap().url();
+        assert!(url.contains("host=/tmp/a%20b%25%26%23%3D%2B%22%C3%A9/run"), "{url}");
+        let back = Settings::parse(&url).unwrap();
+        assert_eq!((back.user(), back.database()), ("al.ice", "d/b"));
+        assert_eq!(back.hosts()[0].0, Host::Unix(dir.into()));
     }
 
     #[test]

@@ -1,4 +1,5 @@
-//! Clock and redaction of secrets. Used by every layer, uses none.
+//! Clock, counters and redaction of secrets. Used by every layer, uses none.
 
 pub mod clock;
+pub mod counter;
 pub mod redact;

@@ -167,6 +167,29 @@ fn a_command_killed_at_any_moment_leaves_no_harm() {
     assert_eq!(psql(&home, "SELECT k::text FROM kept"), "7");
 }
 
+/// A session that computes does not hear that its server was killed, and holds the data until it is through.
+#[test]
+fn the_remains_of_a_killed_server_are_waited_for() {
+    let Some(home) = Home::new("remains") else { return };
+    embedded::start(&home.place()).unwrap();
+    std::thread::scope(|threads| {
+        threads.spawn(|| {
+            let settings = embedded::settings(&home.place()).unwrap();
+            tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(async {
+                let options = crate::support::database::options();
+                let pool = userfilefs::sql::Pool::connect(settings, options).await.unwrap();
+                let c = pool.conn(userfilefs::sql::Lane::Meta, None).await.unwrap();
+                // Whether the answer still comes does not matter.
+                let _ = c.query("SELECT count(*) FROM generate_series(1, 20000000)", &[]).await;
+            });
+        });
+        std::thread::sleep(Duration::from_millis(500));
+        home.kill();
+        let done = home.run(&["server", "start"]);
+        assert!(done.success(), "{}", done.stderr());
+    });
+}
+
 #[test]
 fn a_pid_file_of_another_process_is_no_obstacle() {
     let Some(home) = Home::new("stale") else { return };
@@ -180,6 +203,67 @@ fn a_pid_file_of_another_process_is_no_obstacle() {
     assert_eq!(embedded::state(&home.place()), State::Stopped);
     embedded::start(&home.place()).unwrap();
     assert_eq!(embedded::state(&home.place()), State::Running);
+}
+
+/// The same for an ordinary user, who may not look at the other process.
+#[test]
+fn a_pid_file_of_another_users_process_is_no_obstacle() {
+    let Some(home) = Home::new("stale-user") else { return };
+    let Some(nobody) = nix::unistd::User::from_name("nobody").ok().flatten() else { return };
+    if !nix::unistd::geteuid().is_root() {
+        require::skip("root", "only root can take another user's part");
+        return;
+    }
+    // The program where everybody can reach it.
+    fs::create_dir(&home.0).unwrap();
+    let program = home.0.join("userfilefs");
+    fs::copy(userfilefs().get_program(), &program).unwrap();
+    let place = Place::at(home.0.join("place"));
+    let data = place.data();
+    fs::create_dir_all(&data).unwrap();
+    fs::write(data.join("PG_VERSION"), "15\n").unwrap();
+    let dir = data.display();
+    let ready = format!("1\n{dir}\n1\n5432\n{}\n\n0\nready\n", place.socket_dir().display());
+    fs::write(data.join("postmaster.pid"), ready).unwrap();
+    for path in [place.home(), &data] {
+        std::os::unix::fs::chown(path, Some(nobody.uid.as_raw()), None).unwrap();
+    }
+    let mut status = Command::new("setpriv");
+    status.args(["--reuid=nobody", "--clear-groups", "--"]).arg(&program).args(["server", "status"]);
+    let done = run(status.env("USERFILEFS_SERVER_DIR", place.home()));
+    assert!(done.stdout().contains("state:       stopped"), "{}{}", done.stdout(), done.stderr());
+}
+
+/// As from another container with the same directory: no second server is started on the data.
+#[test]
+fn a_server_whose_process_is_out_of_sight() {
+    let Some(home) = Home::new("unseen") else { return };
+    let elsewhere = |args: &[&str]| {
+        let mut c = Command::new("unshare");
+        c.args(["--pid", "--fork", "--mount-proc"]).arg(userfilefs().get_program()).args(args);
+        run(c.env("USERFILEFS_SERVER_DIR", &home.0))
+    };
+    if !elsewhere(&["--version"]).success() {
+        require::skip("root", "process namespaces cannot be made");
+        return;
+    }
+    embedded::start(&home.place()).unwrap();
+    let done = elsewhere(&["server", "start"]);
+    assert!(done.stdout().starts_with("already running: "), "{}{}", done.stdout(), done.stderr());
+    let done = elsewhere(&["server", "stop"]);
+    assert!(done.stderr().contains("cannot be seen from here"), "{}{}", done.stdout(), done.stderr());
+    assert_eq!(embedded::state(&home.place()), State::Running);
+}
+
+/// A relative directory is meant as it is said.
+#[test]
+fn a_relative_directory() {
+    let Some(home) = Home::new("relative") else { return };
+    fs::create_dir(&home.0).unwrap();
+    let mut status = home.command(&["server", "status"]);
+    let done = run(status.env("USERFILEFS_SERVER_DIR", "a b/c").current_dir(&home.0));
+    let expected = format!("data:        {}/a b/c/postgresql", home.0.display());
+    assert!(done.stdout().contains(&expected), "{}{}", done.stdout(), done.stderr());
 }
 
 #[test]
@@ -201,11 +285,28 @@ fn stop_is_refused_while_in_use() {
 }
 
 #[test]
-fn a_long_path_still_gets_a_socket() {
-    let Some(home) = Home::new(&"long".repeat(30)) else { return };
-    assert!(!home.place().socket().starts_with(&home.0));
-    embedded::start(&home.place()).unwrap();
-    assert_eq!(psql(&home, "SELECT current_database()::text"), "defaultdb");
+fn an_odd_path_still_gets_a_socket() {
+    for label in ["long".repeat(30), "a,b %&=é\"'".to_owned()] {
+        let Some(home) = Home::new(&label) else { return };
+        assert!(!home.place().socket().starts_with(&home.0));
+        embedded::start(&home.place()).unwrap();
+        assert_eq!(psql(&home, "SELECT current_database()::text"), "defaultdb");
+    }
+}
+
+#[test]
+fn roots_data_are_explained() {
+    if !nix::unistd::geteuid().is_root() {
+        return;
+    }
+    let Some(home) = Home::new("roots") else { return };
+    fs::create_dir_all(home.place().data()).unwrap();
+    let version = fs::read_dir("/usr/lib/postgresql").unwrap().flatten().next().unwrap().file_name();
+    fs::write(home.place().data().join("PG_VERSION"), version.as_encoded_bytes()).unwrap();
+    let done = home.run(&["server", "start"]);
+    assert!(!done.success());
+    assert!(done.stderr().contains("belongs to root"), "{}", done.stderr());
+    assert!(done.stderr().contains("chown -R postgres: "), "{}", done.stderr());
 }
 
 #[test]
