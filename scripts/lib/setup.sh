@@ -58,8 +58,8 @@ setup_packages() {
         die "apt-get could not install them. $by_hand"
 }
 
-# True where version $1 is at least $2.
-version_at_least() { [ "$(printf '%s\n%s\n' "$2" "$1" | sort -V | head -n 1)" = "$2" ]; }
+# True where version $1 is at least $2; "(none)" and nothing are no versions.
+version_at_least() { [[ $1 == [0-9]* ]] && [ "$(printf '%s\n%s\n' "$2" "$1" | sort -V | head -n 1)" = "$2" ]; }
 
 rust_is_recent() {
     hash -r

@@ -13,7 +13,7 @@ use std::path::{Path, PathBuf};
 /// Where the userfile tables are. Without any of these and without variables, a private server is used.
 #[derive(clap::Args, Clone, Debug, Default)]
 pub struct ConnectionArgs {
-    /// Server: postgresql://user@host:port/database?sslmode=… [env: COCKROACH_URL]
+    /// Server: postgresql://user@host:port/database?sslmode=... [env: COCKROACH_URL]
     #[arg(help_heading = "Connection", long, value_name = "URL")]
     pub url: Option<String>,
 

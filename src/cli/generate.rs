@@ -72,10 +72,11 @@ fn pages(command: &clap::Command, dir: &Path) -> io::Result<()> {
 }
 
 fn page(command: &clap::Command, name: &str) -> io::Result<Vec<u8>> {
-    // The examples have a section of their own, so that their lines stay as they are.
-    let examples = command.get_after_help().map(ToString::to_string);
+    // What follows the options has sections of its own, so that its lines stay as they are.
+    let after = command.get_after_help().map(ToString::to_string).unwrap_or_default();
     let plain = command.clone().after_help("").after_long_help("");
-    let man = clap_mangen::Man::new(plain).title(name.to_uppercase());
+    let source = concat!("userfilefs ", env!("CARGO_PKG_VERSION"));
+    let man = clap_mangen::Man::new(plain).title(name.to_uppercase()).source(source);
     let mut text = Vec::new();
     man.render_title(&mut text)?;
     man.render_name_section(&mut text)?;
@@ -87,19 +88,55 @@ fn page(command: &clap::Command, name: &str) -> io::Result<Vec<u8>> {
     if command.get_subcommands().any(|c| !c.is_hide_set()) {
         man.render_subcommands_section(&mut text)?;
     }
-    if let Some(examples) = examples.filter(|e| !e.is_empty()) {
-        let (title, lines) = match examples.split_once(":\n") {
-            Some((title @ ("Example" | "Examples"), lines)) => (title.to_uppercase(), lines),
-            _ => ("NOTES".to_owned(), examples.as_str()),
-        };
-        text.extend(format!(".SH {title}\n.nf\n").bytes());
-        for line in lines.lines() {
-            let line = line.strip_prefix("  ").unwrap_or(line).replace('\\', "\\e").replace('-', "\\-");
-            // A line that begins like a request is none.
-            let guard = if line.starts_with(['.', '\'']) { "\\&" } else { "" };
-            text.extend(format!("{guard}{line}\n").bytes());
-        }
-        text.extend(b".fi\n");
-    }
+    text.extend(sections(&after).bytes());
     Ok(text)
+}
+
+/// The text after the options of a help, as sections: its examples, and the rest as notes. Indented lines stay lines,
+/// others flow.
+fn sections(after: &str) -> String {
+    let mut out = String::new();
+    let mut in_examples = false;
+    let mut is_fixed = false;
+    let mut fix = |out: &mut String, wanted: bool| {
+        if is_fixed != wanted {
+            out.push_str(if wanted { ".nf\n" } else { ".fi\n" });
+            is_fixed = wanted;
+        }
+    };
+    for line in after.lines() {
+        let is_heading = matches!(line, "Example:" | "Examples:");
+        if is_heading || out.is_empty() {
+            fix(&mut out, false);
+            in_examples = is_heading;
+            out.push_str(if is_heading { ".SH EXAMPLES\n" } else { ".SH NOTES\n" });
+        }
+        if is_heading {
+            continue;
+        }
+        let listed = line.strip_prefix("  ");
+        fix(&mut out, listed.is_some());
+        // Examples begin at the margin, lists below their headings.
+        let line = listed.filter(|_| in_examples).unwrap_or(line).replace('\\', "\\e").replace('-', "\\-");
+        match line.chars().next() {
+            None => out.push_str(".PP\n"),
+            // A line that begins like a request is none.
+            Some('.' | '\'') => out.push_str(&format!("\\&{line}\n")),
+            Some(_) => out.push_str(&format!("{line}\n")),
+        }
+    }
+    fix(&mut out, false);
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn lists_keep_their_lines_and_text_flows() {
+        let after = "Some text.\nWords:\n  a-b  c\n    d\n\nMore.\n\nExamples:\n  userfilefs x \\\n  .y";
+        let expected = ".SH NOTES\nSome text.\nWords:\n.nf\n  a\\-b  c\n    d\n.fi\n.PP\nMore.\n.PP\n.SH EXAMPLES\n.nf\n\
+                        userfilefs x \\e\n\\&.y\n.fi\n";
+        assert_eq!(super::sections(after), expected);
+        assert_eq!(super::sections(""), "");
+    }
 }

@@ -19,7 +19,9 @@ mod surroundings;
 pub mod umount;
 pub mod userfile;
 
+use crate::mount::argv;
 use crate::mount::helper::{Role, role};
+use crate::util::redact;
 use clap::Parser;
 pub use exit::Exit;
 use std::ffi::OsString;
@@ -36,7 +38,19 @@ fn guarded(work: impl FnOnce() -> Exit) -> Exit {
     std::panic::catch_unwind(std::panic::AssertUnwindSafe(work)).unwrap_or(Exit::Trouble)
 }
 
+/// Others see the arguments of a process: passwords in them are overwritten.
+fn hide_secrets(argv: &[OsString]) {
+    let given: Vec<String> = argv.iter().map(|arg| arg.to_string_lossy().into_owned()).collect();
+    let shown: Vec<String> = given.iter().map(|arg| redact::argument(arg)).collect();
+    if shown != given
+        && let Err(e) = argv::replace(&shown.iter().map(String::as_str).collect::<Vec<_>>())
+    {
+        log::debug!("the arguments stay visible: {e}");
+    }
+}
+
 fn dispatch(argv: Vec<OsString>) -> Exit {
+    hide_secrets(&argv);
     let is_command = |word: &str| args::tree().find_subcommand(word).is_some();
     match role(&argv, is_command) {
         Role::Command => {}

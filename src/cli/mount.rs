@@ -369,6 +369,12 @@ fn remount(dir: &Path, options: &MountOptions, fake: bool) -> Result<Exit, Failu
         )));
     }
     if !fake {
+        if !nix::unistd::geteuid().is_root() {
+            return Err(failed(output::failure(
+                format!("only root may remount {}", dir.display()),
+                "unmount it, and mount it anew with the other options",
+            )));
+        }
         kernel::remount(dir, options.read_only, options.noexec).map_err(|e| {
             let hint = e.hint();
             failed(told(e, hint))
@@ -423,6 +429,12 @@ impl Plan {
             connection.certs_dir.clone_from(&options.certs_dir);
         }
         if let Some(passfile) = &options.passfile {
+            std::fs::File::open(passfile).map_err(|e| {
+                output::failure(
+                    format!("cannot read {}: {e}", passfile.display()),
+                    "passfile= names a file with passwords, in the form of ~/.pgpass",
+                )
+            })?;
             // SAFETY: no other thread exists yet (see `run`).
             unsafe { std::env::set_var("PGPASSFILE", passfile) };
         }

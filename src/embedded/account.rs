@@ -69,8 +69,14 @@ impl Account {
         let mine = nix::unistd::geteuid();
         let wanted = self.0.as_ref().map_or(mine, |(uid, _, _)| *uid);
         if !meta.is_dir() || (meta.uid() != mine.as_raw() && meta.uid() != wanted.as_raw()) {
+            let remedy = match &self.0 {
+                Some((_, _, name)) => {
+                    format!("give it to the server's user: chown -R {name}: {}", dir.display())
+                }
+                None => "set USERFILEFS_SERVER_DIR to a directory of your own".to_owned(),
+            };
             return Err(Error::new(format!("{} is in the way: it belongs to another user", dir.display()))
-                .with_hint("set USERFILEFS_SERVER_DIR to a directory of your own"));
+                .with_hint(remedy));
         }
         if let Some((uid, gid, _)) = &self.0 {
             chown(dir, Some(uid.as_raw()), Some(gid.as_raw())).map_err(failed)?;

@@ -2,7 +2,7 @@
 
 use super::account::Account;
 use super::binaries::Binaries;
-use super::{DATABASE, Error, Place, USER};
+use super::{DATABASE, Error, Place, USER, process};
 use std::fs::{self, File, OpenOptions};
 use std::io::{Read, Write};
 use std::os::fd::AsRawFd;
@@ -47,9 +47,14 @@ pub(super) fn make(place: &Place, binaries: &Binaries, account: &Account, lock: 
     account.make_dir(&new)?;
     account.check_reach(&new)?;
     log::info!("making the private PostgreSQL {} in {}", binaries.major, place.data().display());
-    initdb(&new, binaries, account, lock)?;
-    configure(&new)?;
-    create_database(&new, binaries, account, lock)?;
+    let made = initdb(&new, binaries, account, lock)
+        .and_then(|()| configure(&new))
+        .and_then(|()| create_database(&new, binaries, account, lock));
+    if made.is_err() {
+        // On a full disk it would only be in the way.
+        let _ = fs::remove_dir_all(&new);
+    }
+    made?;
     let failed = |e: std::io::Error| Error::io(format!("cannot name {}", place.data().display()), &e);
     fs::rename(&new, place.data()).map_err(failed)?;
     File::open(place.home()).and_then(|d| d.sync_all()).map_err(failed)
@@ -79,12 +84,10 @@ fn initdb(dir: &Path, binaries: &Binaries, account: &Account, lock: &File) -> Re
         return Ok(());
     }
     let said = String::from_utf8_lossy(&out.stderr).into_owned();
-    let why =
-        said.lines().find(|l| l.contains("error:") || l.contains("FATAL")).unwrap_or_else(|| said.trim());
-    let error = Error::new(format!(
-        "cannot make the private server's data: {}",
-        why.trim_start_matches("initdb: ").trim()
-    ));
+    let lines: Vec<String> = said.lines().map(str::to_owned).collect();
+    let complaint = || lines.iter().find_map(|l| l.strip_prefix("initdb: error: "));
+    let why = process::reason(&lines).or_else(complaint).unwrap_or_else(|| said.trim());
+    let error = Error::new(format!("cannot make the private server's data: {why}"));
     Err(if said.contains("No space left") {
         error.with_hint("make room on that disk")
     } else if said.contains("could not look up effective user") {
@@ -159,10 +162,10 @@ fn create_database(dir: &Path, binaries: &Binaries, account: &Account, lock: &Fi
     if success && !said.contains("ERROR") && !said.contains("FATAL") {
         return Ok(());
     }
-    Err(Error::new(format!(
-        "cannot make the database {DATABASE}: {}",
-        said.lines().last().unwrap_or("no reason given")
-    )))
+    let lines: Vec<String> = said.lines().map(str::to_owned).collect();
+    let why = process::reason(&lines).unwrap_or("no reason given");
+    let error = Error::new(format!("cannot make the database {DATABASE}: {why}"));
+    Err(if said.contains("No space left") { error.with_hint("make room on that disk") } else { error })
 }
 
 /// The machine's memory in MiB; 1024 where it cannot be told.

@@ -207,17 +207,24 @@ fn is_beside_another(line: &str) -> bool {
             || line.contains("shared memory block") && line.contains("still in use"))
 }
 
-/// Why the server ended at once: the last FATAL or PANIC line it wrote.
+/// Why PostgreSQL gave up: the last line of that kind, without its time.
+pub(super) fn reason(lines: &[String]) -> Option<&str> {
+    const BAD: &[&str] = &["PANIC:  ", "FATAL:  ", "ERROR:  "];
+    lines.iter().rev().find_map(|l| BAD.iter().find_map(|word| l.split_once(word))).map(|(_, said)| said)
+}
+
+/// Why the server ended at once.
 fn explain_start(place: &Place, status: &str) -> Error {
-    let lines = log_tail(place, 200);
-    let bad = |l: &&String| l.contains("FATAL:") || l.contains("PANIC:");
-    let why = lines.iter().rfind(bad).map(|l| l.split_once(":  ").map_or(l.as_str(), |(_, said)| said));
-    let error = Error::new(format!("the private server did not start: {}", why.unwrap_or(status)));
-    let all = lines.join("\n");
-    if all.contains("No space left") {
+    // What it said before its log was open is of this start; the log may be older.
+    let (first, log) = (startup_lines(place), log_tail(place, 200));
+    let why = reason(&first).or_else(|| reason(&log)).unwrap_or(status);
+    let error = Error::new(format!("the private server did not start: {why}"));
+    if why.contains("No space left") {
         error.with_hint("make room on that disk")
-    } else if all.contains("could not lock memory") || all.contains("could not map anonymous shared memory") {
+    } else if why.contains("could not lock memory") || why.contains("could not map anonymous shared memory") {
         error.with_hint(format!("lower shared_buffers in {}", place.data().join("postgresql.conf").display()))
+    } else if why.contains("has invalid permissions") {
+        error.with_hint(format!("chmod 700 {}", place.data().display()))
     } else {
         error.with_hint(format!("see {} and {}", place.startup_log().display(), place.log_dir().display()))
     }
@@ -287,4 +294,18 @@ fn startup_lines(place: &Place) -> Vec<String> {
 fn file_lines(path: &Path) -> Vec<String> {
     let text = fs::read(path).unwrap_or_default();
     String::from_utf8_lossy(&text).lines().map(str::to_owned).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn the_reason_is_the_last_complaint() {
+        let lines = |text: &str| text.lines().map(str::to_owned).collect::<Vec<_>>();
+        let said = lines(
+            "2026-11-26 06:36:45.355 UTC [2831]  PANIC:  could not write: No space left on device\n\
+             2026-11-26 06:36:45.355 UTC [2831]  CONTEXT:  writing block 0 of relation base/1/2",
+        );
+        assert_eq!(super::reason(&said), Some("could not write: No space left on device"));
+        assert_eq!(super::reason(&lines("LOG:  fine")), None);
+    }
 }

@@ -235,7 +235,7 @@ fn explain(e: &tokio_postgres::Error, s: &Settings, host: &Host, port: u16) -> E
     let cause = e.source().map(ToString::to_string).unwrap_or_default();
     if cause == "password missing" {
         return Error::new(ErrorClass::Auth, format!("{at} asks for the password of user {}", s.user))
-            .with_hint("put it into the URL, PGPASSWORD or ~/.pgpass, or run on a terminal to be asked")
+            .with_hint("put it into ~/.pgpass or PGPASSWORD, or run on a terminal to be asked")
             .needing_password();
     }
     if cause.contains("does not support TLS") {

@@ -43,6 +43,14 @@ pub fn url(text: &str) -> String {
     }
 }
 
+/// The same for an argument of a command, where a URL may follow a word: `--url=...`, `ro,url=...`.
+pub fn argument(text: &str) -> String {
+    let colon = text.find("://").unwrap_or(0);
+    let is_of_scheme = |c: char| c.is_ascii_alphanumeric() || "+.-".contains(c);
+    let start = text[..colon].trim_end_matches(is_of_scheme).len();
+    format!("{}{}", &text[..start], url(&text[start..]))
+}
+
 fn is_database(scheme: &str) -> bool {
     let s = scheme.to_ascii_lowercase();
     s.ends_with("postgres") || s.ends_with("postgresql") || s.ends_with("cockroachdb")
@@ -141,6 +149,21 @@ mod tests {
         }
     }
 
+    #[test]
+    fn arguments() {
+        for (given, want) in [
+            ("--url=postgresql://bob:s3cret@h/d", "--url=postgresql://bob:xxxxx@h/d"),
+            ("ro,url=postgresql://bob:s3cret@h/d,rw", "ro,url=postgresql://bob:xxxxx@h/d,rw"),
+            ("postgres://bob:s3cret@h/d", "postgres://bob:xxxxx@h/d"),
+            ("--url=host=h password=s3cret", "--url=host=h password=xxxxx"),
+            ("/a/b=c", "/a/b=c"),
+            ("://", "://"),
+            ("", ""),
+        ] {
+            assert_eq!(argument(given), want);
+        }
+    }
+
     proptest! {
         #[test]
         fn never_shows_a_password(secret in "[A-Z0-9@/:]{6,12}", user in "[a-z]{1,5}") {
@@ -151,6 +174,7 @@ mod tests {
         #[test]
         fn never_panics(text in ".{0,60}") {
             url(&text);
+            argument(&text);
         }
     }
 }

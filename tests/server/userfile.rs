@@ -4,7 +4,7 @@ use crate::support::cli::{Done, run, shell, userfilefs};
 use crate::support::postgres::Server;
 use crate::support::tables::{CHUNK_LEN, Tables};
 use std::path::Path;
-use std::process::Command;
+use std::process::{Command, Stdio};
 use std::sync::Once;
 
 /// A user's storage in a database of its own, and a local directory to work in.
@@ -397,6 +397,27 @@ fn grants_on_the_two_tables_are_enough() {
     as_friend(&["upload", "small.txt", &mine, "--overwrite"]);
     assert_eq!(as_friend(&["delete", &mine]), "successfully deleted mine\n");
     db.exec(&format!("DROP OWNED BY {friend}; DROP ROLE {friend}"));
+}
+
+/// Everybody can read the arguments of a process.
+#[test]
+fn passwords_leave_the_arguments() {
+    // Takes the connection, and says nothing.
+    let silent = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
+    let port = silent.local_addr().expect("an address").port();
+    let url = format!("postgresql://bob:s3cret@127.0.0.1:{port}/d");
+    for args in [&["list", "--url", &url][..], &["get", &format!("--url={url}?sslmode=disable"), "/"]] {
+        let mut command = userfilefs();
+        command.args(args).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+        let mut child = command.spawn().expect("the program");
+        let connection = silent.accept().expect("a connection");
+        let shown = std::fs::read(format!("/proc/{}/cmdline", child.id())).expect("arguments");
+        let _ = child.kill();
+        let _ = child.wait();
+        drop(connection);
+        let shown = String::from_utf8_lossy(&shown).replace('\0', " ");
+        assert!(!shown.contains("s3cret") && shown.contains("bob:xxxxx@127.0.0.1"), "{shown}");
+    }
 }
 
 #[test]

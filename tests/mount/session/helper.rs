@@ -124,13 +124,6 @@ fn fstab() {
         mount -a
         test "$(grep -c " $D " /proc/self/mountinfo)" = 1
         umount "$D"
-        # A source that only says "look elsewhere" is known again too.
-        echo "url = $URL" >"$BASE/conf"
-        echo "none $D userfilefs config=$BASE/conf,log=$LOG 0 0" >"$BASE/fstab"
-        mount "$D"
-        mount -a
-        test "$(grep -c " $D " /proc/self/mountinfo)" = 1
-        umount "$D"
         "#);
 }
 
@@ -166,6 +159,7 @@ fn a_config_file() {
         touch "$D/x"
         umount "$D"
         fails 1 'cannot read' mount -t userfilefs -o "config=$BASE/missing" none "$D"
+        fails 1 'cannot read' mount -t userfilefs -o "passfile=$BASE/missing" "$URL" "$D"
         echo 'umsk = 022' >>"$BASE/conf"
         fails 1 'did you mean "umask"' mount -t userfilefs -o "config=$BASE/conf" none "$D"
         "#);

@@ -33,6 +33,7 @@ fn an_ordinary_user_mounts() {
         grep -q 'everything is stored' /mnt/home/.local/state/userfilefs/mnt-m.log
 
         user "$U" mount "$URL" "$D" -o async
+        fails 32 'only root may remount' user "$U" mount "$D" -o remount,ro
         p=$(pid "$D")
         for i in $(seq 50); do user sh -c "echo $i >$D/$i"; done
         user "$U" umount "$D"
