@@ -18,6 +18,7 @@ mod manifest;
 mod rewritten;
 mod samples;
 mod schemas;
+mod setup;
 mod show;
 mod sst_data;
 mod sst_fixtures;
