@@ -34,7 +34,7 @@ pub struct PlaceArgs {
     #[arg(long, value_name = "URI")]
     pub incremental_location: Option<String>,
 
-    /// An incremental layer in a folder of its own, as BACKUP … INCREMENTAL FROM made it; may be repeated
+    /// An incremental layer in a folder of its own, as BACKUP ... INCREMENTAL FROM made it; may be repeated
     #[arg(long, value_name = "URI", conflicts_with = "incremental_location")]
     pub layer: Vec<String>,
 

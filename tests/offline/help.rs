@@ -48,6 +48,14 @@ fn help_is_as_recorded() {
     );
 }
 
+/// Manual pages are read on every kind of terminal.
+#[test]
+fn help_is_plain_ascii() {
+    for line in all_help().lines() {
+        assert!(line.is_ascii(), "{line}");
+    }
+}
+
 #[test]
 fn every_command_and_option_is_explained() {
     fn look(command: &Command, name: &str, missing: &mut Vec<String>) {
