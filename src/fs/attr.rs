@@ -93,6 +93,8 @@ pub(super) struct CachedUsage {
     cost: Duration,
 }
 
+/// The first instant that a column of type TIMESTAMP holds, in the year 4714 before Christ.
+const OLDEST: Micros = Micros(-210_866_803_200_000_000);
 /// Largest extended attribute value, in bytes (as Linux).
 const XATTR_BYTES_MAX: usize = 64 << 10;
 /// Extended attributes of one file, names and values together, in bytes.
@@ -199,24 +201,14 @@ impl UserfileFs {
                 None => return Ok(()),
             }
         };
-        let version = self.version_of(ino);
+        let asked = Instant::now();
         let meta = self.resolve(parent, &name).await?;
-        if self.version_of(ino) != version {
-            return Ok(());
-        }
-        match meta {
-            Some(meta) => drop(self.node_for(parent, &name, &meta)),
-            None => self.gone(parent, &name),
+        let mut tree = self.tree.lock();
+        // Renamed meanwhile: the answer is about something else.
+        if tree.child(parent, &name) == Some(ino) {
+            self.settle(&mut tree, parent, &name, meta.as_ref(), asked);
         }
         Ok(())
-    }
-
-    fn version_of(&self, ino: u64) -> u64 {
-        match self.body(ino) {
-            Ok(Body::File(file)) => file.st.lock().version,
-            Ok(Body::Dir(dir)) => dir.st.lock().version,
-            _ => 0,
-        }
     }
 
     /// Changes attributes. Contents are cut or grown at once; the rest is stored with the next
@@ -253,6 +245,7 @@ impl UserfileFs {
                         st.atime = Some(self.time(time));
                     }
                     st.ctime = self.now();
+                    st.fetched = Instant::now();
                     let meta = st.meta.clone();
                     (PathKind::Symlink { target: meta.target }, meta.attrs, meta.mtime)
                 };
@@ -263,6 +256,7 @@ impl UserfileFs {
                     let (kind, attrs, mtime) = row;
                     let row = PathRow { path: path.into_bytes(), kind, attrs, mtime };
                     self.table.put_path(&row, false).await?;
+                    link.st.lock().fetched = Instant::now();
                 }
                 if let Some((parent, name)) = self.place(ino) {
                     self.note(parent, &name, Some(Meta::Link(meta)));
@@ -276,7 +270,28 @@ impl UserfileFs {
     fn time(&self, time: TimeSet) -> Micros {
         match time {
             TimeSet::Now => self.now(),
-            TimeSet::At(at) => at,
+            TimeSet::At(at) => at.max(OLDEST),
+        }
+    }
+
+    /// What a write by somebody without privileges does to the mode: the set-user-ID bit goes, and the set-group-ID bit
+    /// of a file that its group may execute.
+    pub fn drop_privileges(&self, ino: u64) {
+        let Ok(file) = self.file(ino) else { return };
+        let mut st = file.st.lock();
+        let mode = st.attrs.mode.unwrap_or(self.cfg.file_mode);
+        let group = if mode & libc::S_IXGRP != 0 { libc::S_ISGID } else { 0 };
+        let kept = mode & !(libc::S_ISUID | group);
+        if kept != mode {
+            st.attrs.mode = Some(kept);
+            st.ctime = self.now();
+            st.version += 1;
+            st.attr_dirty |= !st.unlinked;
+            st.pinned |= !self.table.attrs_available();
+            st.changed = Instant::now();
+            drop(st);
+            self.note_file(&file);
+            self.look_after(&file);
         }
     }
 
@@ -361,6 +376,7 @@ impl UserfileFs {
         let mut st = dir.st.lock();
         st.written_down = true;
         st.stored = Some(row.clone());
+        st.fetched = Instant::now();
         if st.version == version {
             st.attr_dirty = false;
         }

@@ -61,6 +61,9 @@ pub enum FsError {
     /// The open file was removed or replaced by another client.
     #[error("the file was removed or replaced by another client")]
     Stale,
+    /// The name that was looked up before an open has gone to another file since: the kernel looks again.
+    #[error("the name has gone to another file")]
+    LookAgain,
     /// The stored rows do not make up a whole file.
     #[error("{0}")]
     Damaged(String),
@@ -111,7 +114,7 @@ impl FsError {
             FsError::NoAttribute => libc::ENODATA,
             FsError::Range => libc::ERANGE,
             FsError::AttributeTooBig => libc::E2BIG,
-            FsError::Stale => libc::ESTALE,
+            FsError::Stale | FsError::LookAgain => libc::ESTALE,
             FsError::Damaged(_) | FsError::TimedOut | FsError::ShuttingDown => libc::EIO,
             FsError::Table(error) => table_errno(error),
         }

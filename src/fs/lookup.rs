@@ -7,6 +7,7 @@
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
 use std::time::{Duration, Instant};
 
 use super::FastMap;
@@ -14,7 +15,7 @@ use super::control;
 use super::error::{FsError, Result};
 use super::node::{DirMeta, DirNode, DirState, FileMeta, FileNode, LinkNode, LinkState, Listing, Meta};
 use super::stats::add;
-use super::tree::{Body, ROOT};
+use super::tree::{Body, ROOT, Tree};
 use super::{Stat, UserfileFs, names};
 use crate::chunk::{DirPage, Lookup};
 
@@ -26,6 +27,9 @@ const PROBE_ENTRIES: usize = 1000;
 const UNKNOWN_COST: Duration = Duration::from_millis(300);
 /// Cached entries over all directories; beyond it listings that are not in use are dropped.
 const LISTED_ENTRIES_MAX: usize = 400_000;
+
+/// How often a name is asked for anew because names were taken out of its directory meanwhile.
+const ASKED_AGAIN_MAX: u32 = 3;
 
 /// Names that a mount cannot show, and files hidden by a directory of the same name.
 #[derive(Default)]
@@ -42,11 +46,18 @@ const ODD_NAMES_MAX: usize = 10_000;
 impl UserfileFs {
     /// Looks a name up for the kernel, which then holds one more reference. None: no such name.
     pub async fn lookup(&self, parent: u64, name: &str) -> Result<Option<Stat>> {
-        if let Some(answer) = self.try_lookup(parent, name) {
-            return answer;
+        let mut tries = 1..=ASKED_AGAIN_MAX;
+        loop {
+            if let Some(answer) = self.try_lookup(parent, name) {
+                return answer;
+            }
+            let asked = Instant::now();
+            let meta = self.resolve(parent, name).await?;
+            let last = tries.next().is_none();
+            if let Some(stat) = self.adopt(parent, name, meta, asked, last) {
+                return Ok(stat);
+            }
         }
-        let meta = self.resolve(parent, name).await?;
-        self.adopt(parent, name, meta)
     }
 
     /// As [`Self::lookup`] where memory knows the answer.
@@ -63,12 +74,13 @@ impl UserfileFs {
         if let Some(stat) = self.local_child(parent, name) {
             return Some(Ok(Some(stat)));
         }
+        let asked = Instant::now();
         let meta = {
             let st = dir.st.lock();
             let listing = self.fresh(&st)?;
             listing.entries.get(name).cloned()
         };
-        Some(self.adopt(parent, name, meta))
+        self.adopt(parent, name, meta, asked, false).map(Ok)
     }
 
     /// The child if this mount's state of it is newer than the tables'.
@@ -78,20 +90,30 @@ impl UserfileFs {
             let ino = tree.child(parent, name)?;
             (ino, tree.get(ino)?.body.clone())
         };
-        let local = match &body {
-            Body::File(file) => file.st.lock().is_local(),
-            Body::Dir(dir) => {
-                let st = dir.st.lock();
-                st.attr_dirty || (!st.written_down && !self.table.attrs_available())
-            }
-            Body::Link(_) => !self.table.attrs_available(),
-            Body::Control(_) => true,
-        };
-        if !local {
+        if !self.is_newer(&body, None) {
             return None;
         }
         self.tree.lock().reference(ino);
         Some(self.stat_body(ino, &body))
+    }
+
+    /// Whether a node knows better than the tables: it has changes that are not stored, or what it holds was stored
+    /// or learnt after they were `asked`.
+    fn is_newer(&self, body: &Body, asked: Option<Instant>) -> bool {
+        let later = |fetched: Instant| asked.is_some_and(|asked| fetched > asked);
+        match body {
+            Body::File(file) => {
+                let st = file.st.lock();
+                st.is_local() || later(st.fetched)
+            }
+            Body::Dir(dir) => {
+                let st = dir.st.lock();
+                let only_here = st.attr_dirty || (!st.written_down && !self.table.attrs_available());
+                only_here || later(st.fetched)
+            }
+            Body::Link(link) => !self.table.attrs_available() || later(link.st.lock().fetched),
+            Body::Control(_) => true,
+        }
     }
 
     fn fresh<'a>(&self, st: &'a DirState) -> Option<&'a Listing> {
@@ -136,12 +158,33 @@ impl UserfileFs {
                 }
             }
         }
-        let path = self.child_path(parent, name)?;
         let start = Instant::now();
-        let found = self.table.lookup(&path).await?;
+        let (path, found) = self
+            .by_path(|| async {
+                let path = self.child_path(parent, name)?;
+                let found = self.table.lookup(&path).await?;
+                Ok((path, found))
+            })
+            .await?;
         add(&self.stats.lookups, 1);
         dir.st.lock().spent += start.elapsed();
         Ok(self.meta_of(&path, found))
+    }
+
+    /// Asks the tables for something by its path. Should directories move meanwhile, the answer may be about another
+    /// place: then it is asked again while none moves.
+    async fn by_path<T, F>(&self, ask: impl Fn() -> F) -> Result<T>
+    where
+        F: Future<Output = Result<T>>,
+    {
+        let moved = self.moved.load(Relaxed);
+        let still = self.moves.try_read().is_ok();
+        let found = ask().await?;
+        if still && self.moved.load(Relaxed) == moved {
+            return Ok(found);
+        }
+        let _quiet = self.moves.read().await;
+        ask().await
     }
 
     /// A directory wins over a file of the same name, a file over a symbolic link.
@@ -160,78 +203,96 @@ impl UserfileFs {
         file.or(as_path)
     }
 
-    /// Puts what was found into the tree and takes a kernel reference.
-    pub(super) fn adopt(&self, parent: u64, name: &str, meta: Option<Meta>) -> Result<Option<Stat>> {
-        if let Some(stat) = self.local_child(parent, name) {
-            return Ok(Some(stat));
-        }
-        let Some(meta) = meta else {
-            self.gone(parent, name);
-            return Ok(None);
-        };
-        let (ino, body) = self.node_for(parent, name, &meta);
-        self.tree.lock().reference(ino);
-        Ok(Some(self.stat_body(ino, &body)))
-    }
-
-    /// A name is gone by another client's hand: an open node lives on without it.
-    pub(super) fn gone(&self, parent: u64, name: &str) {
+    /// Puts what was found when the tables (or a listing) were `asked` into the tree, and takes a kernel reference. The
+    /// outer None: names were taken out of the directory since, so it may be history; ask again, unless this was the
+    /// `last` try.
+    pub(super) fn adopt(
+        &self,
+        parent: u64,
+        name: &str,
+        meta: Option<Meta>,
+        asked: Instant,
+        last: bool,
+    ) -> Option<Option<Stat>> {
         let mut tree = self.tree.lock();
-        let Some(ino) = tree.child(parent, name) else { return };
-        let body = tree.get(ino).map(|n| n.body.clone());
-        if let Some(Body::File(file)) = body {
-            let mut st = file.st.lock();
-            if st.is_local() {
-                return;
+        if meta.is_some() && !last && tree.child(parent, name).is_none() {
+            let removed = match tree.get(parent).map(|n| &n.body) {
+                Some(Body::Dir(dir)) => dir.st.lock().removed,
+                _ => None,
+            };
+            if removed.is_some_and(|at| at > asked) {
+                return None;
             }
-            st.unlinked = true;
         }
-        tree.detach_child(parent, name);
+        let Some((ino, body)) = self.settle(&mut tree, parent, name, meta.as_ref(), asked) else {
+            return Some(None);
+        };
+        tree.reference(ino);
+        drop(tree);
+        Some(Some(self.stat_body(ino, &body)))
     }
 
-    /// The node of a name, made or brought up to date.
+    /// The node of a name as the tables have it at this moment, made or brought up to date.
     pub(super) fn node_for(&self, parent: u64, name: &str, meta: &Meta) -> (u64, Body) {
+        let node = self.settle(&mut self.tree.lock(), parent, name, Some(meta), Instant::now());
+        node.unwrap_or_else(|| unreachable!("what is there has a node"))
+    }
+
+    /// Brings the node of a name up to date with what the tables said when they were `asked`; what this mount has
+    /// done since is newer.
+    pub(super) fn settle(
+        &self,
+        tree: &mut Tree,
+        parent: u64,
+        name: &str,
+        meta: Option<&Meta>,
+        asked: Instant,
+    ) -> Option<(u64, Body)> {
         let chunk_len = self.table.chunk_len();
         let now = self.mounted_at;
-        let mut tree = self.tree.lock();
         if let Some(ino) = tree.child(parent, name)
             && let Some(node) = tree.get(ino)
         {
+            if self.is_newer(&node.body, Some(asked)) {
+                return Some((ino, node.body.clone()));
+            }
             match (&node.body, meta) {
-                (Body::File(file), Meta::File(meta)) => {
+                (Body::File(file), Some(Meta::File(meta))) => {
                     let mut st = file.st.lock();
                     let replaced = st.base.is_some_and(|b| b.id != meta.id);
-                    if st.is_local() {
-                        drop(st);
-                        return (ino, node.body.clone());
-                    }
                     if !(replaced && st.opens > 0) {
                         if st.base.is_some_and(|b| b.id == meta.id && b.size != meta.size) {
                             self.cache.drop_file(meta.id);
                         }
-                        st.refresh(meta, chunk_len);
+                        st.refresh(meta, chunk_len, asked);
                         drop(st);
-                        return (ino, node.body.clone());
+                        return Some((ino, node.body.clone()));
                     }
                     // Replaced by another client while open here: the open handles keep the old
                     // contents under a node without a name; the name gets a new node.
                     st.unlinked = true;
                 }
-                (Body::Dir(dir), Meta::Dir(meta)) => {
-                    dir.st.lock().refresh(meta);
-                    return (ino, node.body.clone());
+                (Body::Dir(dir), Some(Meta::Dir(meta))) => {
+                    dir.st.lock().refresh(meta, asked);
+                    return Some((ino, node.body.clone()));
                 }
-                (Body::Link(link), Meta::Link(meta)) => {
+                (Body::Link(link), Some(Meta::Link(meta))) => {
                     let mut st = link.st.lock();
                     st.ctime = st.ctime.max(meta.mtime);
                     st.meta = meta.clone();
-                    st.fetched = Instant::now();
+                    st.fetched = asked;
                     drop(st);
-                    return (ino, node.body.clone());
+                    return Some((ino, node.body.clone()));
                 }
+                // Gone by another client's hand: an open node lives on without its name.
+                (Body::File(file), _) => file.st.lock().unlinked = true,
                 _ => {}
             }
         }
+        let Some(meta) = meta else {
+            tree.detach_child(parent, name);
+            return None;
+        };
         let ino = tree.add(parent, name, |ino| match meta {
             Meta::File(meta) => Body::File(Arc::new(FileNode::stored(ino, meta, chunk_len))),
             Meta::Dir(meta) => Body::Dir(Arc::new(DirNode::new(ino, meta, now))),
@@ -244,28 +305,23 @@ impl UserfileFs {
                 }),
             })),
         });
-        let body = tree.get(ino).map(|n| n.body.clone());
-        match body {
-            Some(body) => (ino, body),
-            None => unreachable!("the node was added under the lock"),
-        }
+        tree.get(ino).map(|n| (ino, n.body.clone()))
     }
 
     /// Lists a directory into its cache. With `whole` unset only a first page is tried, and false
     /// says that the directory is larger.
     pub(super) async fn list(&self, ino: u64, dir: &Arc<DirNode>, whole: bool) -> Result<bool> {
         let _one = dir.fetch.lock().await;
-        let path = {
-            let st = dir.st.lock();
+        {
+            let mut st = dir.st.lock();
             if self.fresh(&st).is_some() || st.unlinked {
                 return Ok(st.listing.is_some());
             }
-            drop(st);
-            self.stored_path(ino)?
-        };
-        dir.st.lock().fetching += 1;
+            st.fetching += 1;
+        }
         let start = Instant::now();
-        let result = self.list_pages(&path, whole).await;
+        let ask = || async { self.list_pages(&self.stored_path(ino)?, whole).await };
+        let result = self.by_path(ask).await;
         let mut st = dir.st.lock();
         st.fetching -= 1;
         let log = if st.fetching == 0 { std::mem::take(&mut st.log) } else { st.log.clone() };

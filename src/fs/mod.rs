@@ -83,6 +83,8 @@ pub struct UserfileFs {
     walk: Mutex<readdir::Walk>,
     /// Read by stores while they publish under a path; written by operations that move whole subtrees.
     moves: tokio::sync::RwLock<()>,
+    /// How many subtrees have begun to move.
+    moved: AtomicU64,
     usage: Mutex<Option<attr::CachedUsage>>,
     shutting_down: AtomicBool,
     last_time: AtomicU64,
@@ -108,6 +110,7 @@ impl UserfileFs {
             queue: background::Queue::default(),
             walk: Mutex::new(readdir::Walk::default()),
             moves: tokio::sync::RwLock::new(()),
+            moved: AtomicU64::new(0),
             usage: Mutex::new(None),
             shutting_down: AtomicBool::new(false),
             last_time: AtomicU64::new(0),

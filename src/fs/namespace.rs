@@ -5,13 +5,14 @@
 //! by `moves`.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
 use std::time::{Duration, Instant};
 
 use super::error::{FsError, Result};
-use super::node::{DirMeta, DirNode, FileNode, LinkMeta, Listing, Meta};
+use super::node::{DirMeta, DirNode, FileNode, LinkMeta, LinkNode, Listing, Meta};
 use super::open::Opened;
 use super::stats::add;
-use super::tree::{Body, ROOT};
+use super::tree::{Body, ROOT, Tree};
 use super::{Stat, UserfileFs, control, names};
 use crate::chunk::{self, Attrs, Old, PathKind, PathRow, Rename, Replace};
 
@@ -28,6 +29,38 @@ const RENAME_NOREPLACE: u32 = 1;
 const RENAME_EXCHANGE: u32 = 2;
 const LINK_TARGET_BYTES_MAX: usize = 4095;
 const S_ISGID: u32 = 0o2000;
+
+/// A file that was sought within this time keeps its row when it loses its name: who is about to open it gets it.
+const SOUGHT_LATELY: Duration = Duration::from_secs(10);
+/// How long such a row is kept.
+const LOOKED_UP_BEFORE: Duration = Duration::from_secs(1);
+
+/// A file whose name is being taken away. Nobody opens it meanwhile unless its row is kept.
+struct Leaving<'a> {
+    file: &'a FileNode,
+    /// What becomes of its row.
+    old: Old,
+    /// It has a row.
+    stored: bool,
+}
+
+impl<'a> Leaving<'a> {
+    /// To be called with the file's `io` lock held, which is what an opener waits for.
+    fn now(file: &'a FileNode) -> Self {
+        let mut st = file.st.lock();
+        let keep = st.opens > 0 || st.sought.is_some_and(|at| at.elapsed() < SOUGHT_LATELY);
+        st.leaving = !keep;
+        let size_hint = st.base.map_or(0, |b| b.size);
+        let old = if keep { Old::Keep } else { Old::Delete { size_hint } };
+        Leaving { file, old, stored: st.base.is_some() }
+    }
+}
+
+impl Drop for Leaving<'_> {
+    fn drop(&mut self) {
+        self.file.st.lock().leaving = false;
+    }
+}
 
 impl UserfileFs {
     fn parent_for_new(&self, parent: u64, name: &str) -> Result<Arc<DirNode>> {
@@ -61,7 +94,9 @@ impl UserfileFs {
         if known.is_some() {
             return Ok(known);
         }
-        Ok(self.resolve(parent, name).await?.map(|meta| self.node_for(parent, name, &meta)))
+        let asked = Instant::now();
+        let meta = self.resolve(parent, name).await?;
+        Ok(self.settle(&mut self.tree.lock(), parent, name, meta.as_ref(), asked))
     }
 
     /// Creates (or, without O_EXCL, opens) a file. The new file is stored when it is flushed.
@@ -128,7 +163,7 @@ impl UserfileFs {
         let file = self.add_file(parent, name, attrs);
         self.tree.lock().reference(file.ino);
         self.touch_dir(parent);
-        Ok(self.open_created(&file, flags))
+        self.open_created(&file, flags)
     }
 
     fn add_file(self: &Arc<Self>, parent: u64, name: &str, attrs: Attrs) -> Arc<FileNode> {
@@ -268,62 +303,34 @@ impl UserfileFs {
                 let _io = file.io.lock().await;
                 let _quiet = self.moves.read().await;
                 let path = self.child_path(parent, name)?;
-                let (base, open) = {
-                    let st = file.st.lock();
-                    (st.base, st.opens > 0)
-                };
-                if let Some(base) = base {
-                    let old = if open { Old::Keep } else { Old::Delete { size_hint: base.size } };
-                    self.table.remove(&path, old, self.keep_dir(parent).as_deref()).await?;
+                let leaving = Leaving::now(file);
+                if leaving.stored {
+                    self.table.remove(&path, leaving.old, self.keep_dir(parent).as_deref()).await?;
                 }
-                self.orphan(file);
+                self.orphan(&leaving);
             }
         }
         add(&self.stats.removed, 1);
-        self.tree.lock().detach_child(parent, name);
-        self.note(parent, name, None);
-        self.touch_dir(parent);
+        self.forget_name(parent, name);
         if let Body::File(file) = &body {
-            self.drop_orphan(file);
+            self.drop_unused(file);
         }
         self.tree.lock().evict(ino);
         Ok(())
     }
 
-    /// The file's name is gone; its hidden row, if it is open, goes with the last close.
-    fn orphan(&self, file: &FileNode) {
+    /// The file's name is gone; its hidden row, if it has one, goes with the last close.
+    fn orphan(&self, leaving: &Leaving<'_>) {
         let now = self.now();
-        let mut st = file.st.lock();
+        let mut st = leaving.file.st.lock();
         st.unlinked = true;
-        st.hidden = st.opens > 0 && st.base.is_some();
+        st.hidden = leaving.stored && matches!(leaving.old, Old::Keep);
         st.attr_dirty = false;
         st.queued = false;
         st.ctime = now;
         st.version += 1;
         if st.hidden {
-            self.hidden_rows.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
-        }
-    }
-
-    /// Frees what a nameless file that nobody has open still holds.
-    fn drop_orphan(self: &Arc<Self>, file: &Arc<FileNode>) {
-        let (freed, staging, base) = {
-            let mut st = file.st.lock();
-            if st.opens > 0 {
-                return;
-            }
-            let freed = st.overlay.memory();
-            let size = st.base.map_or(0, |b| b.size);
-            st.overlay = super::overlay::Overlay::new(self.table.chunk_len(), size);
-            st.dirty = false;
-            (freed, st.staging.take(), st.base)
-        };
-        self.budget.release(freed);
-        if let Some(base) = base {
-            self.cache.drop_file(base.id);
-        }
-        if let Some(staging) = staging {
-            self.remove_hidden_later(staging.id());
+            self.hidden_rows.fetch_add(1, Relaxed);
         }
     }
 
@@ -354,15 +361,30 @@ impl UserfileFs {
             Err(e) => return Err(e.into()),
         }
         dir.st.lock().unlinked = true;
-        self.forget_name(parent, name, ino);
+        self.forget_name(parent, name);
+        self.tree.lock().evict(ino);
         Ok(())
     }
 
-    fn forget_name(&self, parent: u64, name: &str, ino: u64) {
-        self.tree.lock().detach_child(parent, name);
-        self.note(parent, name, None);
+    fn forget_name(&self, parent: u64, name: &str) {
+        self.rehang(|tree| tree.detach_child(parent, name), [(parent, name, None)]);
         self.touch_dir(parent);
-        self.tree.lock().evict(ino);
+    }
+
+    /// Changes names in the tree and in the cached listings at once: a look-up sees all of it or nothing.
+    fn rehang<T, const N: usize>(
+        &self,
+        change: impl FnOnce(&mut Tree) -> T,
+        notes: [(u64, &str, Option<Meta>); N],
+    ) -> T {
+        let mut tree = self.tree.lock();
+        let out = change(&mut tree);
+        for (parent, name, meta) in notes {
+            if let Some(Body::Dir(dir)) = tree.get(parent).map(|n| &n.body) {
+                dir.st.lock().note(name, meta);
+            }
+        }
+        out
     }
 
     /// Whether the directory holds something that the tables do not know yet.
@@ -428,7 +450,7 @@ impl UserfileFs {
             (Body::Dir(_), Some(_)) => return Err(FsError::NotDir),
             (_, Some(Body::Dir(_))) => return Err(FsError::IsDir),
             (Body::File(file), target) => self.rename_file(from, to, file, target).await?,
-            (Body::Link(_), target) => self.rename_link(from, to, target).await?,
+            (Body::Link(link), target) => self.rename_link(from, to, link, target).await?,
             (Body::Control(_), _) => return Err(FsError::NotPermitted),
         }
         add(&self.stats.renames, 1);
@@ -466,15 +488,9 @@ impl UserfileFs {
             let update = (st.attr_dirty && !st.dirty).then_some((st.mtime, attrs));
             (st.base, update, st.version)
         };
+        let leaving = target_file.as_deref().map(Leaving::now);
         if let Some(base) = base {
-            let replace = match &target_file {
-                Some(target) => {
-                    let st = target.st.lock();
-                    let size_hint = st.base.map_or(0, |b| b.size);
-                    Replace::Displace(if st.opens > 0 { Old::Keep } else { Old::Delete { size_hint } })
-                }
-                None => Replace::Refuse,
-            };
+            let replace = leaving.as_ref().map_or(Replace::Refuse, |l| Replace::Displace(l.old));
             let updated = update.is_some();
             let mut rename = Rename {
                 from: path,
@@ -502,34 +518,62 @@ impl UserfileFs {
         if let Some(Body::Link(_)) = target {
             self.table.remove_path(&newpath, None).await?;
         }
-        if let Some(target) = &target_file {
-            self.orphan(target);
+        if let Some(leaving) = &leaving {
+            self.orphan(leaving);
         }
-        self.moved(from, to);
-        {
+        let meta = {
             let mut st = file.st.lock();
+            st.sought = leaving.as_ref().map(|_| Instant::now()).or(st.sought);
             st.ctime = self.now();
             st.fetched = Instant::now();
-        }
-        self.note_file(file);
+            st.meta().map(Meta::File)
+        };
+        self.moved(from, to, meta);
+        drop(leaving);
         if let Some(target) = &target_file {
-            self.drop_orphan(target);
-            self.tree.lock().evict(target.ino);
+            self.drop_replaced(target.clone());
         }
         Ok(())
     }
 
-    /// The tree and the listings follow a rename.
-    fn moved(&self, from: (u64, &str), to: (u64, &str)) {
-        let displaced = self.tree.lock().rename(from, to);
-        self.note(from.0, from.1, None);
-        self.note(to.0, to.1, None);
-        if let Some(ino) = displaced {
+    /// Lets go of a replaced file, once those who looked its name up before have opened it.
+    fn drop_replaced(self: &Arc<Self>, file: Arc<FileNode>) {
+        let lingers = {
+            let mut st = file.st.lock();
+            st.lingers = st.hidden;
+            st.lingers
+        };
+        let fs = Arc::downgrade(self);
+        let drop_it = move || {
+            let Some(fs) = fs.upgrade() else { return };
+            file.st.lock().lingers = false;
+            fs.drop_unused(&file);
+            fs.tree.lock().evict(file.ino);
+        };
+        if !lingers {
+            return drop_it();
+        }
+        tokio::spawn(async move {
+            tokio::time::sleep(LOOKED_UP_BEFORE).await;
+            drop_it();
+        });
+    }
+
+    /// The tree and the listings follow a rename; `meta` is what the tables have under the new name.
+    fn moved(&self, from: (u64, &str), to: (u64, &str), meta: Option<Meta>) {
+        let notes = [(from.0, from.1, None), (to.0, to.1, meta)];
+        if let Some(ino) = self.rehang(|tree| tree.rename(from, to), notes) {
             self.tree.lock().evict(ino);
         }
     }
 
-    async fn rename_link(&self, from: (u64, &str), to: (u64, &str), target: Option<&Body>) -> Result<()> {
+    async fn rename_link(
+        self: &Arc<Self>,
+        from: (u64, &str),
+        to: (u64, &str),
+        link: &LinkNode,
+        target: Option<&Body>,
+    ) -> Result<()> {
         let _target_io = match target {
             Some(Body::File(file)) => Some(file.io.lock().await),
             _ => None,
@@ -538,25 +582,21 @@ impl UserfileFs {
         let (path, newpath) = (self.child_path(from.0, from.1)?, self.child_path(to.0, to.1)?);
         self.table.rename_path(&path, &newpath, target.is_some()).await?;
         if let Some(Body::File(file)) = target {
-            let (stored, open) = {
-                let st = file.st.lock();
-                (st.base, st.opens > 0)
-            };
-            if let Some(base) = stored {
-                let old = if open { Old::Keep } else { Old::Delete { size_hint: base.size } };
-                self.table.remove(&newpath, old, None).await?;
+            let leaving = Leaving::now(file);
+            if leaving.stored {
+                self.table.remove(&newpath, leaving.old, None).await?;
             }
-            self.orphan(file);
+            self.orphan(&leaving);
         }
-        self.moved(from, to);
-        if let Ok(Some((ino, Body::Link(link)))) = self.existing(to.0, to.1).await {
-            let meta = {
-                let mut st = link.st.lock();
-                st.ctime = self.now();
-                st.meta.clone()
-            };
-            self.note(to.0, to.1, Some(Meta::Link(meta)));
-            self.tree.lock().evict(ino);
+        let meta = {
+            let mut st = link.st.lock();
+            st.ctime = self.now();
+            st.fetched = Instant::now();
+            st.meta.clone()
+        };
+        self.moved(from, to, Some(Meta::Link(meta)));
+        if let Some(Body::File(file)) = target {
+            self.drop_replaced(file.clone());
         }
         Ok(())
     }
@@ -572,6 +612,7 @@ impl UserfileFs {
             return Err(FsError::NotEmpty);
         }
         let _alone = self.moves.write().await;
+        self.moved.fetch_add(1, Relaxed);
         let (path, newpath) = (self.child_path(from.0, from.1)?, self.child_path(to.0, to.1)?);
         match self.table.rename_path(&path, &newpath, target.is_some()).await {
             Ok(()) => {}
@@ -585,17 +626,18 @@ impl UserfileFs {
         {
             dir.st.lock().unlinked = true;
         }
-        self.moved(from, to);
-        let Ok(dir) = self.dir(ino) else { return Ok(()) };
-        let row = {
-            let mut st = dir.st.lock();
-            st.ctime = self.now();
-            st.version += 1;
-            st.fetched = Instant::now();
-            st.written_down.then(|| (st.attrs.clone(), st.mtime))
-        };
-        self.note(to.0, to.1, Some(Meta::Dir(DirMeta { row })));
+        let meta = self.dir(ino).ok().map(|dir| self.moved_dir(&dir));
+        self.moved(from, to, meta);
         Ok(())
+    }
+
+    /// A directory has a new name; what the listing says of it from now on.
+    fn moved_dir(&self, dir: &DirNode) -> Meta {
+        let mut st = dir.st.lock();
+        st.ctime = self.now();
+        st.version += 1;
+        st.fetched = Instant::now();
+        Meta::Dir(DirMeta { row: st.written_down.then(|| (st.attrs.clone(), st.mtime)) })
     }
 
     async fn exchange(
@@ -617,26 +659,26 @@ impl UserfileFs {
             held.push(file.io.lock().await);
         }
         let _alone = self.moves.write().await;
+        self.moved.fetch_add(1, Relaxed);
         let (path, newpath) = (self.child_path(a.0, a.1)?, self.child_path(b.0, b.1)?);
         self.table.exchange(&path, &newpath).await?;
-        self.tree.lock().exchange(a, b);
-        for (place, body) in [(b, first), (a, second)] {
-            let meta = match body {
-                Body::File(file) => {
-                    let mut st = file.st.lock();
-                    st.ctime = self.now();
-                    st.fetched = Instant::now();
-                    st.meta().map(Meta::File)
-                }
-                Body::Dir(dir) => {
-                    let st = dir.st.lock();
-                    Some(Meta::Dir(DirMeta { row: st.written_down.then(|| (st.attrs.clone(), st.mtime)) }))
-                }
-                Body::Link(link) => Some(Meta::Link(link.st.lock().meta.clone())),
-                Body::Control(_) => None,
-            };
-            self.note(place.0, place.1, meta);
-        }
+        let [first, second] = [first, second].map(|body| match body {
+            Body::File(file) => {
+                let mut st = file.st.lock();
+                st.ctime = self.now();
+                st.fetched = Instant::now();
+                st.meta().map(Meta::File)
+            }
+            Body::Dir(dir) => Some(self.moved_dir(dir)),
+            Body::Link(link) => {
+                let mut st = link.st.lock();
+                st.ctime = self.now();
+                st.fetched = Instant::now();
+                Some(Meta::Link(st.meta.clone()))
+            }
+            Body::Control(_) => None,
+        });
+        self.rehang(|tree| tree.exchange(a, b), [(b.0, b.1, first), (a.0, a.1, second)]);
         self.touch_dir(a.0);
         self.touch_dir(b.0);
         add(&self.stats.renames, 1);

@@ -131,6 +131,12 @@ pub struct FileState {
     pub opens: u32,
     /// Open handles that may write.
     pub writers: u32,
+    /// When it was last opened under its name, or replaced another file there: somebody may be looking the name up.
+    pub sought: Option<Instant>,
+    /// Replaced just now: the row stays a moment for those who looked the name up before.
+    pub lingers: bool,
+    /// The row is being deleted: who wants to open the file waits for the outcome.
+    pub leaving: bool,
     /// The name is gone; the contents live until the last close.
     pub unlinked: bool,
     /// The name went because the contents could not be stored: whoever opens it again has to look anew.
@@ -235,6 +241,9 @@ impl FileState {
             failed: None,
             opens: 0,
             writers: 0,
+            sought: None,
+            lingers: false,
+            leaving: false,
             unlinked: false,
             gave_up: false,
             hidden: false,
@@ -251,6 +260,11 @@ impl FileState {
         }
     }
 
+    /// Whether the contents are gone: the last name and the last handle are.
+    pub fn is_gone(&self) -> bool {
+        self.unlinked && self.opens == 0 && !self.hidden
+    }
+
     /// Whether our state is newer than what the tables say.
     pub fn is_local(&self) -> bool {
         self.dirty || self.attr_dirty || self.base.is_none() || self.uploads > 0
@@ -262,8 +276,8 @@ impl FileState {
         Some(FileMeta { id: base.id, size: self.size, mtime: self.mtime, attrs: self.attrs.clone() })
     }
 
-    /// Takes over what the tables say now.
-    pub fn refresh(&mut self, meta: &FileMeta, chunk_len: usize) {
+    /// Takes over what the tables said when they were asked.
+    pub fn refresh(&mut self, meta: &FileMeta, chunk_len: usize, asked: Instant) {
         let base = Base { id: meta.id, size: meta.size };
         if self.base != Some(base) {
             self.shape = Shape::Unknown;
@@ -279,7 +293,7 @@ impl FileState {
         if !self.pinned {
             self.attrs = meta.attrs.clone();
         }
-        self.fetched = Instant::now();
+        self.fetched = asked;
     }
 }
 
@@ -331,6 +345,8 @@ pub struct DirState {
     pub version: u64,
     /// Names opened for reading one after another: how many, and the last (for read-ahead).
     pub reads: (u32, String),
+    /// When this mount last took a name out of it.
+    pub removed: Option<Instant>,
 }
 
 /// The entries of a directory as the tables had them.
@@ -368,6 +384,7 @@ impl DirNode {
                 fetched: Instant::now(),
                 version: 0,
                 reads: (0, String::new()),
+                removed: None,
             }),
             fetch: tokio::sync::Mutex::new(()),
         }
@@ -386,6 +403,9 @@ impl DirState {
         if self.fetching > 0 {
             self.log.push((name.to_owned(), meta.clone()));
         }
+        if meta.is_none() {
+            self.removed = Some(Instant::now());
+        }
         if let Some(listing) = &mut self.listing {
             match meta {
                 Some(meta) => drop(listing.entries.insert(name.to_owned(), meta)),
@@ -394,9 +414,9 @@ impl DirState {
         }
     }
 
-    /// Takes over what the tables say now.
-    pub fn refresh(&mut self, meta: &DirMeta) {
-        self.fetched = Instant::now();
+    /// Takes over what the tables said when they were asked.
+    pub fn refresh(&mut self, meta: &DirMeta, asked: Instant) {
+        self.fetched = asked;
         if self.attr_dirty || self.pinned {
             return;
         }

@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::time::Instant;
 
 use parking_lot::Mutex;
 
@@ -99,9 +100,9 @@ impl Handle {
     }
 }
 
-/// The access part of open(2)'s flags.
+/// Whether open(2)'s flags let the file change. O_TRUNC does so without any right to write afterwards, too.
 fn writes(flags: i32) -> bool {
-    flags & libc::O_ACCMODE != libc::O_RDONLY
+    flags & libc::O_ACCMODE != libc::O_RDONLY || flags & libc::O_TRUNC != 0
 }
 
 impl UserfileFs {
@@ -120,21 +121,28 @@ impl UserfileFs {
             self.check_writable()?;
         }
         let stale = {
-            let st = file.st.lock();
+            let mut st = file.st.lock();
+            st.sought = Some(Instant::now());
             !st.is_local() && !st.unlinked && st.fetched.elapsed() >= self.cfg.attr_timeout
         };
         if file.st.lock().gave_up {
-            return Err(FsError::Stale);
+            return Err(FsError::LookAgain);
         }
         if stale {
             self.refresh(ino).await?;
-            if file.st.lock().unlinked {
-                return Err(FsError::Stale);
+            let st = file.st.lock();
+            if st.unlinked && !st.hidden {
+                return Err(FsError::LookAgain);
             }
         }
-        let opened = self.open_node(&file, flags);
-        let truncates = flags & libc::O_TRUNC != 0 && writes(flags);
-        let prepared = if truncates {
+        let opened = loop {
+            if let Some(opened) = self.open_node(&file, flags) {
+                break opened?;
+            }
+            // Who takes the name away holds this lock until it is done.
+            drop(file.io.lock().await);
+        };
+        let prepared = if flags & libc::O_TRUNC != 0 {
             self.truncate(&file, 0).await
         } else if !writes(flags) {
             self.check_empty(&file).await
@@ -154,7 +162,7 @@ impl UserfileFs {
     /// As [`Self::open`] where no question has to be asked of the server.
     pub fn try_open(self: &Arc<Self>, ino: u64, flags: i32) -> Option<Result<Opened>> {
         let Ok(Body::File(file)) = self.body(ino) else { return None };
-        if flags & libc::O_TRUNC != 0 && writes(flags) {
+        if flags & libc::O_TRUNC != 0 {
             return None;
         }
         if writes(flags)
@@ -163,24 +171,32 @@ impl UserfileFs {
             return Some(Err(e));
         }
         {
-            let st = file.st.lock();
+            let mut st = file.st.lock();
+            st.sought = Some(Instant::now());
             let current = st.is_local() || st.unlinked || st.fetched.elapsed() < self.cfg.attr_timeout;
             let doubtful_empty = st.size == 0 && !st.is_local() && matches!(st.shape, Shape::Unknown);
             if !current || doubtful_empty || st.gave_up {
                 return None;
             }
         }
-        let opened = self.open_node(&file, flags);
-        if !writes(flags) {
+        let opened = self.open_node(&file, flags)?;
+        if opened.is_ok() && !writes(flags) {
             self.note_read_open(ino);
         }
-        Some(Ok(opened))
+        Some(opened)
     }
 
-    fn open_node(&self, file: &Arc<FileNode>, flags: i32) -> Opened {
+    /// A handle on a file that is there. None: its name is being taken away just now.
+    fn open_node(&self, file: &Arc<FileNode>, flags: i32) -> Option<Result<Opened>> {
         let writes = writes(flags);
         let keep_cache = {
             let mut st = file.st.lock();
+            if st.leaving {
+                return None;
+            }
+            if st.is_gone() {
+                return Some(Err(FsError::LookAgain));
+            }
             st.opens += 1;
             st.writers += u32::from(writes);
             let now = st.base.filter(|_| !st.dirty).map(|b| (b.id, st.size, st.mtime));
@@ -192,13 +208,13 @@ impl UserfileFs {
         handle.syncs = flags & (libc::O_SYNC | libc::O_DSYNC) != 0;
         let handle = self.handles.add(handle);
         let direct_io = flags & libc::O_ACCMODE == libc::O_WRONLY;
-        Opened { handle, direct_io, keep_cache: keep_cache && !direct_io, no_flush: !writes }
+        Some(Ok(Opened { handle, direct_io, keep_cache: keep_cache && !direct_io, no_flush: !writes }))
     }
 
     /// Opens a file that was made in the same call.
-    pub(super) fn open_created(&self, file: &Arc<FileNode>, flags: i32) -> (Stat, Opened) {
-        let opened = self.open_node(file, flags);
-        (self.stat_file(file), opened)
+    pub(super) fn open_created(&self, file: &Arc<FileNode>, flags: i32) -> Result<(Stat, Opened)> {
+        let opened = self.open_node(file, flags).ok_or(FsError::LookAgain)??;
+        Ok((self.stat_file(file), opened))
     }
 
     /// Opens a directory.
@@ -262,27 +278,30 @@ impl UserfileFs {
             st.opens == 0
         };
         if last {
-            self.last_close(file);
+            self.drop_unused(file);
         }
         self.tree.lock().evict(file.ino);
     }
 
-    /// Drops what only open handles kept alive.
-    fn last_close(self: &Arc<Self>, file: &Arc<FileNode>) {
-        let (hidden, freed, staging) = {
+    /// Drops what a file without a name holds, unless a handle keeps it alive.
+    pub(super) fn drop_unused(self: &Arc<Self>, file: &Arc<FileNode>) {
+        let (base, hidden, freed, staging) = {
             let mut st = file.st.lock();
-            if !st.unlinked {
+            if !st.unlinked || st.opens > 0 || st.lingers {
                 return;
             }
             let freed = st.overlay.memory();
             let (len, size) = (self.table.chunk_len(), st.base.map_or(0, |b| b.size));
             st.overlay = super::overlay::Overlay::new(len, size);
-            (std::mem::take(&mut st.hidden).then_some(st.base).flatten(), freed, st.staging.take())
+            st.dirty = false;
+            (st.base, std::mem::take(&mut st.hidden), freed, st.staging.take())
         };
         self.budget.release(freed);
-        let ids = hidden.map(|b| b.id).into_iter().chain(staging.map(|s| s.id()));
+        if let Some(base) = base {
+            self.cache.drop_file(base.id);
+        }
+        let ids = base.filter(|_| hidden).map(|b| b.id).into_iter().chain(staging.map(|s| s.id()));
         for id in ids {
-            self.cache.drop_file(id);
             self.remove_hidden_later(id);
         }
     }

@@ -2,6 +2,7 @@
 //! directory changes.
 
 use std::sync::Arc;
+use std::time::Instant;
 
 use super::attr::Kind;
 use super::control::Control;
@@ -140,12 +141,18 @@ impl UserfileFs {
         if let Some(stat) = self.local_child(parent, name) {
             return Some(stat);
         }
-        let current = self.dir(parent).ok().and_then(|dir| {
-            let st = dir.st.lock();
-            st.listing.as_ref().map(|l| l.entries.get(name).cloned())
-        });
-        let meta = current.unwrap_or_else(|| entry.meta.clone())?;
-        self.adopt(parent, name, Some(meta)).ok().flatten()
+        loop {
+            let asked = Instant::now();
+            let current = self.dir(parent).ok().and_then(|dir| {
+                let st = dir.st.lock();
+                st.listing.as_ref().map(|l| l.entries.get(name).cloned())
+            });
+            let (listed, meta) = (current.is_some(), current.unwrap_or_else(|| entry.meta.clone())?);
+            // Without a listing there is nothing newer to be had.
+            if let Some(found) = self.adopt(parent, name, Some(meta), asked, !listed) {
+                return found;
+            }
+        }
     }
 
     async fn snapshot(self: &Arc<Self>, ino: u64) -> Result<DirSnapshot> {

@@ -145,6 +145,7 @@ impl UserfileFs {
             Err(e) => return Err(e.into()),
         }
         let mut st = file.st.lock();
+        st.fetched = std::time::Instant::now();
         if st.version == plan.version {
             st.attr_dirty = false;
         }

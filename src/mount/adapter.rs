@@ -75,10 +75,14 @@ fn time(at: Micros) -> SystemTime {
 }
 
 fn micros(at: SystemTime) -> Micros {
-    // Times before 1970 with fractions are not told apart reliably by the protocol crate.
     match at.duration_since(UNIX_EPOCH) {
         Ok(since) => Micros(i64::try_from(since.as_micros()).unwrap_or(i64::MAX)),
-        Err(before) => Micros(-i64::try_from(before.duration().as_micros()).unwrap_or(i64::MAX)),
+        // The protocol crate makes (-2 s, 0.25 s) of the kernel to 2.25 s before the epoch; 1.75 s are meant.
+        Err(before) => {
+            let before = before.duration();
+            let seconds = i64::try_from(before.as_secs()).unwrap_or(i64::MAX);
+            Micros::from_timespec(-seconds, i64::from(before.subsec_nanos()))
+        }
     }
 }
 
@@ -414,7 +418,11 @@ impl Filesystem for Adapter {
         reply.error(errno("link", &FsError::NotPermitted));
     }
 
-    fn open(&self, _req: &Request, ino: INodeNo, flags: OpenFlags, reply: ReplyOpen) {
+    fn open(&self, req: &Request, ino: INodeNo, flags: OpenFlags, reply: ReplyOpen) {
+        // Whether it is root is the nearest thing to CAP_FSETID that a request tells.
+        if flags.0 & libc::O_TRUNC != 0 && req.uid() != 0 {
+            self.fs.drop_privileges(ino.0);
+        }
         if let Some(answer) = self.fs.try_open(ino.0, flags.0) {
             return reply_open(reply, answer);
         }
@@ -476,15 +484,19 @@ impl Filesystem for Adapter {
     fn write(
         &self,
         _req: &Request,
-        _ino: INodeNo,
+        ino: INodeNo,
         fh: FileHandle,
         offset: u64,
         data: &[u8],
-        _write_flags: WriteFlags,
+        write_flags: WriteFlags,
         flags: OpenFlags,
         _lock_owner: Option<LockOwner>,
         reply: ReplyWrite,
     ) {
+        // Sent with writes that go around the page cache; with the others the kernel sets the mode by itself.
+        if write_flags.contains(WriteFlags::FUSE_WRITE_KILL_SUIDGID) {
+            self.fs.drop_privileges(ino.0);
+        }
         // The kernel sends no fsync after the writes of a handle that goes around its page cache.
         let sync = self.sync || flags.0 & libc::O_DSYNC != 0;
         let answered = {

@@ -13,6 +13,7 @@ use std::time::{Duration, Instant};
 
 use super::postgres::{Db, Server};
 use super::tables::{CHUNK_LEN, Tables};
+use super::wire::Wire;
 
 /// After this long the connection of a mount is cut, so that a hang becomes a failed test.
 const WATCHDOG: Duration = Duration::from_secs(240);
@@ -141,6 +142,20 @@ pub fn fresh_with(options: &str, more: impl FnOnce(Setup) -> Setup) -> Option<Mo
     mount.database = Some((server, database));
     mount.owner = true;
     Some(mount)
+}
+
+/// A mount on a fresh database through a relay, with small chunks.
+pub fn fresh_relayed(options: &str) -> Option<(Wire, Mount)> {
+    if plain_dir().is_some() || !fuse_works() {
+        return None;
+    }
+    let server = Server::shared()?;
+    let database = server.fresh_database();
+    let wire = Wire::new(server.port());
+    let mut mount = Setup::new(wire.url(&server.url(&database))).chunk_len(4096).options(options).mount();
+    mount.database = Some((server, database));
+    mount.owner = true;
+    Some((wire, mount))
 }
 
 /// Where the plain directories are, if the suites check themselves.

@@ -20,6 +20,8 @@ pub enum Fault {
     Silence,
     /// The same, but the server hears of it when the client gives up and closes the connection.
     Unanswered,
+    /// It arrives, and the answers of this connection are held back from here on until [`Wire::answer`].
+    Late,
 }
 
 #[derive(Default)]
@@ -41,6 +43,8 @@ struct Pair {
     client: TcpStream,
     server: TcpStream,
     silent: Arc<AtomicBool>,
+    /// Answers are held back.
+    late: Arc<AtomicBool>,
 }
 
 /// A relay on a port of its own.
@@ -92,6 +96,20 @@ impl Wire {
         self.state.fired.load(Ordering::SeqCst)
     }
 
+    /// Lets the answers that are held back go on; says whether there were any.
+    pub fn answer(&self) -> bool {
+        for pair in self.state.pairs.lock().values() {
+            pair.late.store(false, Ordering::SeqCst);
+        }
+        *self.state.armed.lock() = None;
+        self.fired()
+    }
+
+    /// Whether the fault has happened.
+    pub fn fired(&self) -> bool {
+        self.state.fired.load(Ordering::SeqCst)
+    }
+
     /// Messages relayed from clients so far.
     pub fn messages(&self) -> u64 {
         self.state.messages.load(Ordering::SeqCst)
@@ -132,24 +150,29 @@ fn cut(pair: &Pair) {
 
 fn relay(state: &Arc<State>, client: TcpStream, server: TcpStream) {
     let id = state.next.fetch_add(1, Ordering::SeqCst);
-    let silent = Arc::new(AtomicBool::new(false));
+    let (silent, late) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicBool::new(false)));
     let _ = client.set_nodelay(true);
     let _ = server.set_nodelay(true);
     let clone = |s: &TcpStream| s.try_clone().expect("a handle of a socket");
-    let pair = Pair { client: clone(&client), server: clone(&server), silent: Arc::clone(&silent) };
+    let pair = Pair {
+        client: clone(&client),
+        server: clone(&server),
+        silent: Arc::clone(&silent),
+        late: Arc::clone(&late),
+    };
     state.pairs.lock().insert(id, pair);
     let (to_client, to_server) = (clone(&client), clone(&server));
     let shared = Arc::clone(state);
-    let quiet = Arc::clone(&silent);
+    let (quiet, slow) = (Arc::clone(&silent), Arc::clone(&late));
     std::thread::spawn(move || {
-        forward_requests(&shared, client, to_server, &quiet);
+        forward_requests(&shared, client, to_server, &quiet, &slow);
         if let Some(pair) = shared.pairs.lock().remove(&id) {
             cut(&pair);
         }
     });
     let shared = Arc::clone(state);
     std::thread::spawn(move || {
-        forward_answers(&shared, server, to_client, &silent);
+        forward_answers(&shared, server, to_client, &silent, &late);
         if let Some(pair) = shared.pairs.lock().remove(&id) {
             cut(&pair);
         }
@@ -164,10 +187,17 @@ fn wait(state: &State, silent: &AtomicBool) {
     }
 }
 
-fn forward_answers(state: &State, mut from: TcpStream, mut to: TcpStream, silent: &AtomicBool) {
+fn forward_answers(
+    state: &State,
+    mut from: TcpStream,
+    mut to: TcpStream,
+    silent: &AtomicBool,
+    late: &AtomicBool,
+) {
     let mut buffer = vec![0; 64 << 10];
     while let Ok(n) = from.read(&mut buffer) {
         wait(state, silent);
+        wait(state, late);
         if n == 0 || to.write_all(&buffer[..n]).is_err() {
             return;
         }
@@ -195,7 +225,13 @@ fn message(from: &mut TcpStream, first: bool) -> std::io::Result<Vec<u8>> {
     Ok(bytes)
 }
 
-fn forward_requests(state: &State, mut from: TcpStream, mut to: TcpStream, silent: &AtomicBool) {
+fn forward_requests(
+    state: &State,
+    mut from: TcpStream,
+    mut to: TcpStream,
+    silent: &AtomicBool,
+    late: &AtomicBool,
+) {
     let mut first = true;
     while let Ok(bytes) = message(&mut from, first) {
         first = false;
@@ -221,7 +257,9 @@ fn forward_requests(state: &State, mut from: TcpStream, mut to: TcpStream, silen
             state.pairs.lock().values().for_each(cut);
             return;
         }
-        if fault.is_some() {
+        if fault == Some(Fault::Late) {
+            late.store(true, Ordering::SeqCst);
+        } else if fault.is_some() {
             // The answer must not slip through before the connection is cut or silent.
             silent.store(true, Ordering::SeqCst);
         }

@@ -2,7 +2,9 @@
 
 use std::fs::Permissions;
 use std::io::Write;
+use std::os::fd::IntoRawFd;
 use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt, chown, lchown, symlink};
+use std::os::unix::process::CommandExt;
 use std::time::{Duration, SystemTime};
 
 use crate::mount;
@@ -109,6 +111,65 @@ fn times_are_stable() {
     m.remount();
     assert_eq!(std::fs::metadata(m.path("f")).expect("stat").mtime(), 4_000_000_000);
     assert_eq!(m.stored("/f").expect("stored"), b"xy");
+}
+
+/// Fractions of seconds before 1970, and times so far away that no table holds them: what is stored is the nearest
+/// time, and the contents are stored with it.
+#[test]
+fn times_far_away() {
+    let mut m = mount!();
+    let mtime = |m: &crate::support::mounted::Mount| {
+        let meta = std::fs::metadata(m.path("f")).expect("stat");
+        (meta.mtime(), meta.mtime_nsec())
+    };
+    std::fs::write(m.path("f"), "x").expect("write");
+    for seconds in [-2, -1, -86_400, -315_593_940, -210_866_803_200] {
+        sys::utimens(&m.path("f"), (seconds, 250_000_000), (seconds, 250_000_000)).expect("utimens");
+        assert_eq!(mtime(&m), (seconds, 250_000_000));
+    }
+    sys::utimens(&m.path("f"), (-315_593_940, 0), (-315_593_940, 750_000_000)).expect("utimens");
+    m.remount();
+    assert_eq!(mtime(&m), (-315_593_940, 750_000_000));
+    for seconds in [i64::MIN + 1, -1 << 40, 1 << 45, i64::MAX] {
+        let mut file = std::fs::OpenOptions::new().append(true).open(m.path("f")).expect("open");
+        file.write_all(b"y").expect("write");
+        sys::utimens(&m.path("f"), (seconds, 0), (seconds, 0)).expect("utimens");
+        nix::unistd::close(file.into_raw_fd()).expect("the contents are stored");
+        assert_eq!(mtime(&m).0 < 0, seconds < 0);
+    }
+    m.remount();
+    assert_eq!(std::fs::read(m.path("f")).expect("read"), b"xyyyy");
+}
+
+/// Somebody without privileges who writes into a file, or cuts it, takes its set-user-ID and set-group-ID bits away.
+#[test]
+fn writing_drops_privileges() {
+    let mut m = mount!();
+    if m.is_plain() || !is_root() {
+        return;
+    }
+    let commands = ["echo x >f", "echo x >>f", ": >f", "printf x 1<>f", "truncate -s 1 f"];
+    for (command, mode, after) in
+        commands.iter().flat_map(|c| [(c, 0o6777, 0o777), (c, 0o4766, 0o766), (c, 0o755, 0o755)])
+    {
+        for uid in [0, 12345] {
+            std::fs::write(m.path("f"), "some text").expect("write");
+            chown(m.path("f"), Some(12345), None).expect("chown");
+            std::fs::set_permissions(m.path("f"), Permissions::from_mode(mode)).expect("chmod");
+            let mut shell = std::process::Command::new("sh");
+            shell.args(["-c", command]).current_dir(m.dir()).uid(uid).gid(uid);
+            assert!(shell.status().expect("run").success(), "{command} as {uid}");
+            let kept = if uid == 0 { mode } else { after };
+            let now = std::fs::metadata(m.path("f")).expect("stat").mode() & 0o7777;
+            assert_eq!(now, kept, "{command} as {uid} on {mode:o}: {now:o}");
+        }
+    }
+    std::fs::set_permissions(m.path("f"), Permissions::from_mode(0o6777)).expect("chmod");
+    let mut shell = std::process::Command::new("sh");
+    shell.args(["-c", "echo x >f"]).current_dir(m.dir()).uid(12345).gid(12345);
+    assert!(shell.status().expect("run").success());
+    m.remount();
+    assert_eq!(std::fs::metadata(m.path("f")).expect("stat").mode() & 0o7777, 0o777, "also in the table");
 }
 
 /// Creating and removing entries moves a directory's time.

@@ -2,6 +2,7 @@
 
 use std::fs::{File, OpenOptions};
 use std::io::{Read, Seek, SeekFrom, Write};
+use std::os::fd::FromRawFd;
 use std::os::unix::fs::{FileExt, OpenOptionsExt};
 
 use crate::mount;
@@ -51,6 +52,16 @@ fn opening() {
     assert_eq!(errno(std::fs::read_dir(m.path("f"))), libc::ENOTDIR);
     let nofollow = OpenOptions::new().read(true).custom_flags(libc::O_DIRECTORY).open(m.path("f"));
     assert_eq!(errno(nofollow), libc::ENOTDIR);
+    // Linux cuts also for those who only read.
+    std::fs::write(m.path("cut"), "text").expect("write");
+    // SAFETY: open(2) with a path that ends in zero; the descriptor is owned by nobody else.
+    let cut = unsafe {
+        let path = std::ffi::CString::new(m.path("cut").as_os_str().as_encoded_bytes()).expect("path");
+        File::from_raw_fd(libc::open(path.as_ptr(), libc::O_RDONLY | libc::O_TRUNC))
+    };
+    assert_eq!(cut.metadata().expect("stat").len(), 0);
+    drop(cut);
+    assert_eq!(m.stored("/cut").expect("stored"), b"");
 }
 
 /// Only one of many that create the same name with O_EXCL at the same time wins.

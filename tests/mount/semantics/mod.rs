@@ -3,6 +3,7 @@
 mod attributes;
 mod handles;
 mod names;
+mod races;
 mod rename;
 mod sharing;
 mod space;
