@@ -26,8 +26,13 @@ pub struct Args {
 /// Runs it.
 pub fn run(args: Args) -> anyhow::Result<Exit> {
     let place = args.place.open().map_err(|error| {
+        let exit = match Exit::of_error(&error) {
+            Exit::Interrupted => Exit::Interrupted,
+            _ => Exit::Trouble,
+        };
         let message = output::message(&error);
-        anyhow::Error::from(exit::WithExit { message, exit: Exit::Trouble })
+        // Around it, so that its hint is still found.
+        error.context(exit::WithExit { message, exit })
     })?;
     let cores = || std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
     let threads = args.jobs.unwrap_or_else(cores).max(1);

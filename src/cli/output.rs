@@ -1,7 +1,7 @@
 //! The only place that prints. stdout is data, stderr is talk; a reader that goes away ends the program
 //! quietly.
 
-use crate::{embedded, sql};
+use crate::{chunk, embedded, sql};
 use indicatif::{MultiProgress, ProgressDrawTarget};
 use std::error::Error as StdError;
 use std::fmt::Display;
@@ -171,7 +171,8 @@ pub fn hint(e: &anyhow::Error) -> Option<String> {
         let sql = cause.downcast_ref::<sql::Error>().and_then(sql::Error::hint);
         let own = || cause.downcast_ref::<embedded::Error>().and_then(embedded::Error::hint);
         let said = || cause.downcast_ref::<Hint>().map(|h| h.hint.as_str());
-        sql.or_else(own).or_else(said).map(str::to_owned)
+        let table = || cause.downcast_ref::<chunk::Error>().and_then(chunk::Error::hint);
+        sql.or_else(own).or_else(said).map(str::to_owned).or_else(table)
     })
 }
 
@@ -201,6 +202,8 @@ mod tests {
         let e = Err::<(), _>(inner).context("while trying").unwrap_err();
         assert_eq!(message(&e), "while trying: it broke");
         assert_eq!(hint(&e).as_deref(), Some("mend it"));
+        let e = anyhow::Error::from(chunk::Error::NoTables("d.s.t".to_owned()));
+        assert!(hint(&e).is_some_and(|h| h.contains("first upload")));
         let e = failure("bad flag", "leave it out").context("so: bad flag");
         assert_eq!(message(&e), "so: bad flag");
         assert_eq!(hint(&e).as_deref(), Some("leave it out"));

@@ -106,6 +106,8 @@ fn a_killed_mount() {
                 }
             });
             std::thread::sleep(Duration::from_millis(150 + 70 * round));
+            // On a busy machine that is not long.
+            eventually("the writer gets on", Duration::from_secs(20), || done.load(order) > 5);
             m.kill();
         });
         let (done, started) = (done.load(order), started.load(order));

@@ -369,6 +369,19 @@ fn missing_rights_are_said_plainly() {
     db.exec(&format!("DROP ROLE nobody_{}", desk.database));
 }
 
+/// What stops `check` before it has begun is explained as everywhere.
+#[test]
+fn check_without_tables_or_server() {
+    let Some(desk) = Desk::new() else { return };
+    let done = desk.run(&["check", "userfile:///"]);
+    assert_eq!(done.output.status.code(), Some(2), "{}", done.stderr());
+    assert!(done.stderr().contains("\nhint: the tables are made by the first upload"), "{}", done.stderr());
+    let done =
+        run(desk.command(&["check", "userfile:///"]).env("COCKROACH_URL", "postgresql://x@127.0.0.1:1/x"));
+    assert_eq!(done.output.status.code(), Some(2), "{}", done.stderr());
+    assert!(done.stderr().contains("connection refused\nhint: is the server running"), "{}", done.stderr());
+}
+
 /// Who is granted the two tables can work with them, also where the owner's mount has made the third.
 #[test]
 fn grants_on_the_two_tables_are_enough() {
