@@ -1,4 +1,4 @@
-//! Addresses of places: folders, `file://`, `nodelocal://` with a base folder, and `userfile://`.
+//! Addresses of places: folders, `file://` and `userfile://`.
 
 use percent_encoding::percent_decode_str;
 
