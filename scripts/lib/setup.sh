@@ -86,8 +86,8 @@ rust_from_packages() {
         version_at_least "${offered%%[+~-]*}" "$RUST_MINIMUM" || continue
         say "installing packages: ${pair%:*} ${pair#*:} ($1)"
         as_root env DEBIAN_FRONTEND=noninteractive DEBCONF_NOWARNINGS=yes apt-get -q install -y \
-            --no-install-recommends --no-remove "${pair%:*}" "${pair#*:}" >/dev/null || continue
-        return 0
+            --no-install-recommends --no-remove "${pair%:*}" "${pair#*:}" >/dev/null && return 0
+        say "hint: as root, \"apt-get install ${pair%:*} ${pair#*:}\" brings Rust ${offered%%[+~-]*} and removes what is in its way"
     done
 }
 

@@ -125,10 +125,9 @@ fn umount_never_hangs() {
             "$U" mount "$URL" "$D" -o "async,log=$LOG"
             p=$(pid "$D")
             exec 5>"$D/file"
+            echo text >&5
             touch "$BASE/stop"
             while ! test -e "$BASE/stopped"; do sleep 0.02; done
-            # Now it cannot be stored any more.
-            echo text >&5
             exec 5>&-
             fails 32 'stored' "$U" umount --timeout 3 "$D"
             mounted "$D"
