@@ -94,7 +94,7 @@ impl FileTable {
         if self.inner.options.recover {
             let Some(span) = self.recovered_span(id, chunk_pos).await? else { return Ok(None) };
             let Ok(stored) = u64::try_from(span.stored) else { return Ok(None) };
-            back = pos.checked_sub(span.logical).map_or(u64::MAX, |p| p);
+            back = pos.checked_sub(span.logical).unwrap_or(u64::MAX);
             (chunk_pos, pos) = (stored, stored.saturating_add(back));
         }
         if back == u64::MAX {
