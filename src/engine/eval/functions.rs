@@ -123,8 +123,8 @@ pub fn arithmetic<'a>(op: Op, left: &Datum<'a>, right: &Datum<'a>) -> Option<Dat
 
 fn decimal<'d>(datum: &'d Datum<'_>) -> Option<Decimal<'d>> {
     match datum {
-        Datum::Decimal(d) => Some(Decimal::from_magnitude(d.is_negative(), d.magnitude(), d.exponent()))
-            .filter(|_| d.form() == Form::Finite),
+        Datum::Decimal(d) => (d.form() == Form::Finite)
+            .then(|| Decimal::from_magnitude(d.is_negative(), d.magnitude(), d.exponent())),
         Datum::Int(n) => Some(Decimal::from_i128(i128::from(*n), 0)),
         _ => None,
     }
