@@ -17,7 +17,7 @@ fn large(path: &std::path::Path, megabytes: usize) {
     let mut state = 0x9e37_79b9_7f4a_7c15u64;
     let mut block = vec![0u8; MB];
     for _ in 0..megabytes {
-        for word in block.chunks_exact_mut(8) {
+        for word in block.as_chunks_mut::<8>().0 {
             state ^= state << 13;
             state ^= state >> 7;
             state ^= state << 17;
