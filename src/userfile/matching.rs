@@ -18,6 +18,15 @@ const AHEAD_ROWS: usize = 256;
 pub struct Matched(Arc<[AtomicBool]>);
 
 impl Matched {
+    /// A row was found: for every selector that means it, as the caller may delete it before a later one looks.
+    fn note(&self, selectors: &[Selector], name: &[u8]) {
+        for (selector, matched) in selectors.iter().zip(self.0.iter()) {
+            if selector.matches(name) {
+                matched.store(true, Ordering::Release);
+            }
+        }
+    }
+
     /// Whether the selector at this place has.
     pub fn has(&self, i: usize) -> bool {
         self.0.get(i).is_some_and(|m| m.load(Ordering::Acquire))
@@ -37,9 +46,8 @@ pub fn rows(
     let table = table.clone();
     let last_word = tx.clone();
     let search = tokio::spawn(async move {
-        for (i, selector) in selectors.iter().enumerate() {
-            let earlier = &selectors[..i];
-            match search(&table, selector, earlier, &noted.0[i], &tx).await {
+        for i in 0..selectors.len() {
+            match search(&table, &selectors, i, &noted, &tx).await {
                 Ok(true) => {}
                 Ok(false) => return,
                 Err(e) => {
@@ -56,11 +64,12 @@ pub fn rows(
 /// False if nobody listens any more.
 async fn search(
     table: &FileTable,
-    selector: &Selector,
-    earlier: &[Selector],
-    matched: &AtomicBool,
+    selectors: &[Selector],
+    i: usize,
+    matched: &Matched,
     tx: &mpsc::Sender<Result<FileRow, Error>>,
 ) -> Result<bool, Error> {
+    let (earlier, selector) = (&selectors[..i], &selectors[i]);
     for scan in selector.scans() {
         let (prefix, one) = match &scan {
             Scan::Prefix(prefix) => (prefix.as_str(), None),
@@ -84,7 +93,7 @@ async fn search(
                 if !wanted {
                     continue;
                 }
-                matched.store(true, Ordering::Release);
+                matched.note(selectors, &row.name);
                 if earlier.iter().any(|s| s.matches(&row.name)) {
                     continue;
                 }
