@@ -12,7 +12,8 @@ use super::types::FileId;
 use crate::sql::{self, Conn, Lane};
 use bytes::Bytes;
 use parking_lot::Mutex;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use tokio::sync::RwLockReadGuard;
 use tokio::time::Instant;
 
 /// Bytes of data kept before the disk is waited for. Writers go on meanwhile, up to twice as much.
@@ -34,6 +35,18 @@ pub(super) enum Step {
     Copy { base: FileId, offsets: Vec<i64> },
     /// The chunks from this offset on were removed.
     Trim { len: u64 },
+}
+
+impl Step {
+    /// Whether it decides what the chunk at this offset holds.
+    fn touches(&self, offset: u64) -> bool {
+        match self {
+            Step::Begin => false,
+            Step::Put { offset: at, .. } => *at == offset,
+            Step::Copy { offsets, .. } => i64::try_from(offset).is_ok_and(|offset| offsets.contains(&offset)),
+            Step::Trim { len } => offset >= *len,
+        }
+    }
 }
 
 struct Kept {
@@ -58,7 +71,7 @@ struct State {
 }
 
 impl State {
-    fn retain(&mut self, keep: impl Fn(u64, &Kept) -> bool) {
+    fn retain(&mut self, mut keep: impl FnMut(u64, &Kept) -> bool) {
         let bytes = &mut self.bytes;
         self.steps.retain(|n, kept| {
             let keep = keep(*n, kept);
@@ -79,14 +92,14 @@ impl State {
 pub(super) struct Redo {
     state: Mutex<State>,
     flushing: tokio::sync::Mutex<()>,
-    /// Held for reading from before a statement is sent until its step is kept, for writing while steps are done
-    /// again: an older chunk must not overtake a newer one.
+    /// Held for reading from before a statement is sent until its step is kept, and while a file is published; for
+    /// writing while steps are done again: an older chunk must not overtake a newer one.
     order: tokio::sync::RwLock<()>,
 }
 
 impl Redo {
     /// To be held while a statement is sent and its step kept.
-    pub async fn doing(&self) -> tokio::sync::RwLockReadGuard<'_, ()> {
+    pub async fn doing(&self) -> RwLockReadGuard<'_, ()> {
         self.order.read().await
     }
 
@@ -116,9 +129,17 @@ impl Redo {
         self.state.lock().next
     }
 
-    /// A durable commit, sent after `mark` was taken, was acknowledged on a connection opened at `opened`.
+    /// A durable commit, sent after `mark` was taken, was acknowledged on a connection opened at `opened`. What follows a
+    /// step that may have to be done again stays as well: alone, the older one would undo it.
     pub fn durable(&self, mark: u64, opened: Instant) {
-        self.state.lock().retain(|n, kept| n >= mark || kept.sent < opened);
+        let mut behind = BTreeSet::new();
+        self.state.lock().retain(|n, kept| {
+            let keep = n >= mark || kept.sent < opened || behind.contains(&kept.file);
+            if keep {
+                behind.insert(kept.file);
+            }
+            keep
+        });
     }
 
     /// Nobody needs a file's steps any more.
@@ -129,15 +150,18 @@ impl Redo {
     /// A chunk's newest contents, if they are kept.
     pub fn chunk(&self, file: FileId, offset: u64) -> Option<Bytes> {
         let state = self.state.lock();
-        let mut steps = state.steps.values().rev().filter(|kept| kept.file == file);
-        steps.find_map(|kept| match &kept.step {
-            Step::Put { offset: o, data } if *o == offset => Some(data.clone()),
-            _ => None,
-        })
+        let steps = state.steps.values().rev().filter(|kept| kept.file == file);
+        let newest = steps.map(|kept| &kept.step).find(|step| step.touches(offset));
+        if let Some(Step::Put { data, .. }) = newest { Some(data.clone()) } else { None }
     }
 
     fn has(&self, file: FileId) -> bool {
         self.state.lock().steps.values().any(|kept| kept.file == file)
+    }
+
+    /// Whether a file has steps older than a connection.
+    fn has_older(&self, file: FileId, opened: Instant) -> bool {
+        self.state.lock().steps.values().any(|kept| kept.file == file && kept.sent < opened)
     }
 
     /// The files with steps older than a connection.
@@ -189,7 +213,7 @@ impl FileTable {
         retrying!(self, "make chunks durable", |retry| {
             let conn = retry.conn(Lane::Meta).await?;
             for file in self.inner.redo.older_than(conn.opened()) {
-                match self.do_again(file).await {
+                match self.do_again(file, Some(conn.opened())).await {
                     // Given up or swept: its own writer is told.
                     Err(Error::Changed(_)) => {}
                     done => done?,
@@ -202,12 +226,23 @@ impl FileTable {
         })
     }
 
-    /// Sees to it that a durable commit on this connection will make the file's steps durable.
-    pub(super) async fn settle_kept(&self, file: FileId, conn: &Conn) -> Result<(), Error> {
-        if self.inner.redo.older_than(conn.opened()).contains(&file) {
-            self.do_again(file).await?;
+    /// Sees to it that a durable commit on this connection makes the file's steps durable, as long as what is returned
+    /// is held: nobody does them again meanwhile.
+    pub(super) async fn settle_kept(
+        &self,
+        file: FileId,
+        conn: &Conn,
+    ) -> Result<RwLockReadGuard<'_, ()>, Error> {
+        let redo = &self.inner.redo;
+        loop {
+            if redo.has_older(file, conn.opened()) {
+                self.do_again(file, Some(conn.opened())).await?;
+            }
+            let doing = redo.doing().await;
+            if !redo.has_older(file, conn.opened()) {
+                return Ok(doing);
+            }
         }
-        Ok(())
     }
 
     /// After a statement found the hidden row gone: true if it has been made again, with all that is kept.
@@ -215,13 +250,16 @@ impl FileTable {
         if !self.inner.redo.has(file) {
             return Ok(false);
         }
-        self.do_again(file).await?;
+        self.do_again(file, None).await?;
         Ok(true)
     }
 
-    /// Does a file's kept steps again, in their order.
-    async fn do_again(&self, file: FileId) -> Result<(), Error> {
+    /// Does a file's kept steps again, in their order; with `opened` only if some are older.
+    async fn do_again(&self, file: FileId, opened: Option<Instant>) -> Result<(), Error> {
         let _alone = self.inner.redo.order.write().await;
+        if opened.is_some_and(|opened| !self.inner.redo.has_older(file, opened)) {
+            return Ok(());
+        }
         let steps = self.inner.redo.steps_of(file);
         log::debug!("file {file}: {} steps that a crash may have taken back are done again", steps.len());
         for (n, step) in steps {
@@ -280,6 +318,36 @@ mod tests {
         redo.forget(a);
         assert_eq!(redo.state.lock().bytes, 0);
         assert!(!redo.has(a));
+    }
+
+    #[test]
+    fn what_follows_a_step_that_may_be_done_again_is_kept_with_it() {
+        let redo = Redo::default();
+        let (a, b) = (FileId(Uuid::from_u128(1)), FileId(Uuid::from_u128(2)));
+        let start = Instant::now();
+        let at = |s: u64| start + Duration::from_secs(s);
+        redo.keep(a, at(1), put(0, 10));
+        redo.keep(a, at(3), Step::Copy { base: b, offsets: vec![0] });
+        redo.keep(b, at(3), put(0, 7));
+        redo.durable(redo.mark(), at(2));
+        assert_eq!(redo.steps_of(a).len(), 2, "done again, the chunk must not end on top of the copy");
+        assert!(redo.steps_of(b).is_empty());
+    }
+
+    #[test]
+    fn a_copy_or_cut_hides_an_older_chunk() {
+        let redo = Redo::default();
+        let (a, b) = (FileId(Uuid::from_u128(1)), FileId(Uuid::from_u128(2)));
+        let now = Instant::now();
+        redo.keep(a, now, put(0, 10));
+        redo.keep(a, now, put(10, 9));
+        redo.keep(a, now, Step::Copy { base: b, offsets: vec![0] });
+        assert!(redo.chunk(a, 0).is_none());
+        assert_eq!(redo.chunk(a, 10).map(|d| d.len()), Some(9));
+        redo.keep(a, now, put(0, 4));
+        assert_eq!(redo.chunk(a, 0).map(|d| d.len()), Some(4));
+        redo.keep(a, now, Step::Trim { len: 10 });
+        assert!(redo.chunk(a, 10).is_none());
     }
 
     #[test]

@@ -4,7 +4,7 @@ use super::error::Error;
 use super::layout::{ChunkSpan, Damage, check, chunk_count, chunk_len_at};
 use super::names::check_new_name;
 use super::redo::Step;
-use super::rows::{Batch, Payload, file_id, params, raw_text, to_i64};
+use super::rows::{Batch, Payload, int, params, raw_text, to_i64};
 use super::sweep::Unsure;
 use super::table::{FileTable, asserted, assertion_failed, colliding, retrying};
 use super::types::{FileId, Publish, Replace};
@@ -128,17 +128,22 @@ impl FileTable {
 
     pub(super) async fn trim_rows(&self, id: FileId, len: u64) -> Result<Instant, Error> {
         let at = to_i64(len)?;
+        let hidden = self.hidden_name(id);
+        let lock = if self.inner.portable { "" } else { " FOR KEY SHARE" };
+        let t = &self.inner.tables;
+        // Only under the hidden name, as with chunks: a file that has been published may have grown since.
         let text = format!(
-            "DELETE FROM {0} WHERE file_id = $1 AND byte_offset IN \
+            "WITH f AS (SELECT file_id FROM {1} WHERE file_id = $1 AND filename = $3{lock}) \
+             DELETE FROM {0} WHERE file_id = $1 AND file_id IN (SELECT file_id FROM f) AND byte_offset IN \
              (SELECT byte_offset FROM {0} WHERE file_id = $1 AND byte_offset >= $2 \
              ORDER BY byte_offset LIMIT {TRIM_CHUNKS})",
-            self.inner.tables.payload
+            t.payload, t.files
         );
         let start = Instant::now();
         loop {
             let count: u64 = retrying!(self, "remove chunks", |retry| {
                 let conn = retry.conn(Lane::Upload).await?;
-                Ok(conn.execute(&text, &[&id.0, &at]).await?)
+                Ok(conn.execute(&text, &[&id.0, &at, &hidden]).await?)
             })?;
             if count == 0 {
                 return Ok(start);
@@ -315,31 +320,31 @@ impl Staging {
             table.put_attrs(&mut batch, self.id, &p.attrs);
         }
         let conn = retry.conn(Lane::Meta).await?;
-        table.settle_kept(self.id, &conn).await?;
+        let _alone = table.settle_kept(self.id, &conn).await?;
         table.durable_on(&conn, &batch).await?;
+        table.inner.redo.forget(self.id);
         Ok(())
     }
 
-    async fn name_now(&self, retry: &sql::Retry) -> Result<Option<Vec<u8>>, Error> {
+    /// The file's name, and whether its size is that of `p`.
+    async fn now(&self, retry: &sql::Retry, p: &Publish) -> Result<Option<(Vec<u8>, bool)>, Error> {
         let conn = retry.conn(Lane::Meta).await?;
         let text =
-            format!("SELECT filename, file_id FROM {} WHERE file_id = $1", self.table.inner.tables.files);
+            format!("SELECT filename, file_size FROM {} WHERE file_id = $1", self.table.inner.tables.files);
         let rows = conn.query(&text, &[&self.id.0]).await?;
-        match rows.first() {
-            Some(row) if file_id(row, 1)? == self.id => Ok(Some(raw_text(row, 0)?)),
-            _ => Ok(None),
-        }
+        let size = to_i64(p.size)?;
+        rows.first().map(|row| Ok((raw_text(row, 0)?, int(row, 1)? == size))).transpose()
     }
 
     async fn published(&self, retry: &sql::Retry, p: &Publish) -> Result<bool, Error> {
-        Ok(self.name_now(retry).await?.as_deref() == Some(p.name.as_bytes()))
+        Ok(self.now(retry, p).await?.is_some_and(|(name, same)| same && name == p.name.as_bytes()))
     }
 
     /// The publishing statement found nothing to publish: done already, row gone, or chunks missing.
     async fn why_not(&self, retry: &sql::Retry, p: &Publish) -> Result<(), Error> {
-        match self.name_now(retry).await? {
-            Some(name) if name == p.name.as_bytes() => Ok(()),
-            Some(name) if name == self.table.hidden_name(self.id).as_bytes() => {
+        match self.now(retry, p).await? {
+            Some((name, true)) if name == p.name.as_bytes() => Ok(()),
+            Some((name, _)) if name == self.table.hidden_name(self.id).as_bytes() => {
                 let spans: Vec<ChunkSpan> = self.table.layout(self.id).await?;
                 let damage = match check(&spans, to_i64(p.size)?) {
                     Err(damage) => damage,
