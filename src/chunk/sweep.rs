@@ -248,16 +248,22 @@ impl FileTable {
     }
 
     /// Removes the hidden rows of writers whose last heartbeat is older than `lease` by the server's clock, this mount's
-    /// own that an outage has left, all files on their way out, and attributes of files that no longer exist. Small steps; safe beside any other client.
+    /// own that an outage has left, all files on their way out, and attributes of files that no longer exist. Small steps;
+    /// safe beside any other client. A PostgreSQL that started within the lease may have been away: nobody counts as dead
+    /// until all have had the time to come back.
     pub async fn sweep(&self, lease: Duration) -> Result<Swept, Error> {
         self.check_writable()?;
         let name = self.inner.by_bytes;
+        let long_up = match self.inner.cockroach {
+            true => "",
+            false => " AND pg_catalog.pg_postmaster_start_time() < now() - $5::int8 * INTERVAL '1 second'",
+        };
         // Exactly the names that a mount gives: 13 characters, 32 hexadecimal ones, a slash, the identity.
         let claim = format!(
             "UPDATE {} SET filename = $4::text || file_id::text \
              WHERE {name} >= $1 AND {name} < $2 AND length(filename) = 82 AND substr(filename, 47) = file_id::text \
              AND substr(filename, 1, 46) <> $3::text \
-             AND (upload_time IS NULL OR upload_time < now()::timestamp - $5::int8 * INTERVAL '1 second')",
+             AND (upload_time IS NULL OR upload_time < now()::timestamp - $5::int8 * INTERVAL '1 second'){long_up}",
             self.inner.tables.files
         );
         let (low, high) = (format!("{HIDDEN_DIR}/"), format!("{HIDDEN_DIR}0"));

@@ -1,6 +1,7 @@
 //! `chunk`: directories, links, listings, trees.
 
 use crate::chunk_bench::*;
+use crate::support::mounted::eventually;
 use std::collections::BTreeSet;
 use userfilefs::chunk::*;
 use userfilefs::util::clock::Micros;
@@ -396,7 +397,12 @@ fn leftovers_of_dead_writers() {
     both(|b, options| {
         let (dead, live, mine) =
             (b.open(new(&options)).unwrap(), b.open(new(&options)).unwrap(), b.open(new(&options)).unwrap());
-        let minute = std::time::Duration::from_secs(60);
+        let lease = std::time::Duration::from_secs(20);
+        // Nobody counts as dead for a server that has just started.
+        let young = "SELECT 1 WHERE pg_postmaster_start_time() > now() - interval '20 seconds'";
+        eventually("the server is older than the lease", lease * 2, || {
+            b.tables.db.query(young, &[]).is_empty()
+        });
         let mut kept = Vec::new();
         b.go(async {
             for t in [&dead, &live, &mine] {
@@ -404,13 +410,13 @@ fn leftovers_of_dead_writers() {
                 s.put(0, pattern(16, 1).into()).await.unwrap();
                 kept.push(s);
             }
-            assert_eq!(mine.sweep(minute).await.unwrap(), Swept::default());
+            assert_eq!(mine.sweep(lease).await.unwrap(), Swept::default());
         });
         b.tables.db.exec("UPDATE t_upload_files SET upload_time = now() - interval '1 hour'");
         b.go(async {
             live.heartbeat().await.unwrap();
             let s = kept.remove(0);
-            assert_eq!(mine.sweep(minute).await.unwrap().files, 1);
+            assert_eq!(mine.sweep(lease).await.unwrap().files, 1);
             assert!(matches!(s.publish(&publish("/f", 16, DELETE)).await, Err(Error::Changed(_))));
             for s in &kept {
                 s.publish(&publish(&format!("/{}", s.id()), 16, DELETE)).await.unwrap();
@@ -419,6 +425,20 @@ fn leftovers_of_dead_writers() {
         b.tables.assert_contract(TINY);
         assert!(b.tables.hidden().is_empty());
     });
+}
+
+/// A server that was away longer than the lease: the writers that wait for it are not dead.
+#[test]
+fn writers_outlive_a_server_that_was_away() {
+    let Some(b) = Bench::own(&[]) else { return };
+    let (live, mine) = (b.open(new(&tiny())).unwrap(), b.open(new(&tiny())).unwrap());
+    let hour = std::time::Duration::from_secs(3600);
+    let staging = b.go(live.stage()).unwrap();
+    b.go(staging.put(0, pattern(16, 1).into())).unwrap();
+    b.tables.db.exec("UPDATE t_upload_files SET upload_time = now() - interval '2 hours'");
+    assert_eq!(b.go(mine.sweep(hour)).unwrap(), Swept::default(), "the server started within the lease");
+    b.go(staging.publish(&publish("/f", 16, DELETE))).unwrap();
+    assert_eq!(b.tables.read("/f"), Some(pattern(16, 1)));
 }
 
 fn new(options: &TableOptions) -> TableOptions {
