@@ -204,7 +204,10 @@ async fn set_session(client: &Client, d: &Dialect, o: &Opening<'_>) -> Result<()
         return zone.map_err(failed);
     }
     let commit = if o.deferred { "off" } else { d.durable_commit() };
-    let mut settings = format!("SET TIME ZONE 'UTC'; SET synchronous_commit = {commit}");
+    // A database without an encoding holds names of any bytes, which no client can be told as UTF-8.
+    let raw = "SELECT set_config('client_encoding', 'SQL_ASCII', false) \
+               WHERE current_setting('server_encoding') = 'SQL_ASCII'";
+    let mut settings = format!("SET TIME ZONE 'UTC'; SET synchronous_commit = {commit}; {raw}");
     let plans = if o.key_lookups { KEY_LOOKUPS } else { &[] };
     let given = o.settings.options.as_deref().unwrap_or_default();
     for (name, value) in SESSION.iter().chain(plans).filter(|(name, _)| !given.contains(name)) {
@@ -245,7 +248,7 @@ fn explain(e: &tokio_postgres::Error, s: &Settings, host: &Host, port: u16) -> E
         )
         .with_hint("use sslmode=disable (or --insecure) if you trust the network in between");
     }
-    if shown.contains("TLS handshake") {
+    if shown.contains("TLS handshake") && io_kind(e).is_none_or(|kind| !is_cut(kind)) {
         return Error::new(ErrorClass::Tls, format!("the TLS handshake with {at} failed: {cause}"));
     }
     if shown.contains("authentication error") {
@@ -300,6 +303,18 @@ fn explain_db(e: Error, s: &Settings, at: &str) -> Error {
             .with_hint("use sslmode=verify-full with --certs-dir (without --insecure)"),
         _ => e.context(format!("cannot connect to {at}")),
     }
+}
+
+/// True if the connection ended, for whatever was said on it until then.
+fn is_cut(kind: ErrorKind) -> bool {
+    matches!(
+        kind,
+        ErrorKind::UnexpectedEof
+            | ErrorKind::ConnectionReset
+            | ErrorKind::ConnectionAborted
+            | ErrorKind::BrokenPipe
+            | ErrorKind::TimedOut
+    )
 }
 
 /// Why nobody answers, and what to do.

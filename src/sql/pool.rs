@@ -16,6 +16,9 @@ const CONNECTIONS_MIN: usize = 3;
 /// Connections that were idle for so long are closed when another one comes back.
 const IDLE_MAX: Duration = Duration::from_secs(600);
 
+/// The server takes no more connections, of all or of this user.
+const TOO_MANY_CONNECTIONS: &str = "53300";
+
 /// What a connection is wanted for. Each lane has its own share of the pool, so that bulk transfers never
 /// keep metadata waiting.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -118,6 +121,12 @@ impl Inner {
         drop(old);
     }
 
+    /// Closes the connections that nobody uses.
+    fn close_idle(&self) {
+        let unused = std::mem::take(&mut *self.idle.lock());
+        drop(unused);
+    }
+
     fn take_idle(&self, deferred: bool) -> Option<Link> {
         let mut dead = Vec::new();
         let mut idle = self.idle.lock();
@@ -199,9 +208,10 @@ impl Pool {
             None => self.open(deferred, deadline).await?,
         };
         let ghosts = std::mem::take(&mut *self.0.ghosts.lock());
-        for ghost in &ghosts {
-            // A cancelled caller leaves the rest to the server's own timeouts.
-            ghost::end(&link.client, ghost).await;
+        if !ghosts.is_empty() {
+            // A cancelled caller, and a connection that does not answer, leave the rest to the server's own timeouts.
+            let end = ghosts.iter().map(|ghost| ghost::end(&link.client, ghost));
+            futures_util::future::join_all(end).await;
         }
         Ok(Conn::new(link, self.0.clone(), lane, deadline, permit))
     }
@@ -245,6 +255,10 @@ impl Pool {
                 }
             }
             Err(e) => {
+                if e.sqlstate() == Some(TOO_MANY_CONNECTIONS) {
+                    // Ours of the other kind may be what there are too many of.
+                    inner.close_idle();
+                }
                 if e.is_transient() && !inner.down.swap(true, Ordering::AcqRel) {
                     log::warn!(
                         "the server is away, trying again for {}: {e}",

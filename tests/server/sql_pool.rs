@@ -2,7 +2,7 @@
 
 use crate::support::database::{self, Database};
 use std::time::{Duration, Instant};
-use userfilefs::sql::{Durability, ErrorClass, Lane, Pool, Stmt, ToSql};
+use userfilefs::sql::{Durability, ErrorClass, Lane, Pool, Settings, Stmt, ToSql};
 use userfilefs::util::clock::Micros;
 
 async fn pool_with_table() -> Option<(Database, Pool)> {
@@ -261,4 +261,30 @@ async fn rate_of_small_transactions() {
     assert!(pipelined > 20.0, "{pipelined}");
     drop(client);
     let _ = io.await;
+}
+
+/// A user who may have two connections only, which the pool holds for another lane: they make room.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_server_that_takes_few_connections() {
+    let Some(db) = database::database() else { return };
+    let role = format!("few_{}", db.name);
+    db.psql(&format!("CREATE ROLE {role} LOGIN CONNECTION LIMIT 2"));
+    let settings = Settings::parse(&db.server.url_as(&role, &db.name)).unwrap();
+    let pool = Pool::connect(settings, database::options()).await.unwrap();
+    let work = async |lane| {
+        let mut r = pool.retry("count");
+        loop {
+            let one = async { r.conn(lane).await?.query("SELECT 1", &[]).await }.await;
+            match one {
+                Ok(_) => return,
+                Err(e) => r.again(e).await.unwrap(),
+            }
+        }
+    };
+    for lane in [Lane::Meta, Lane::Upload, Lane::Download] {
+        let three = (work(lane), work(lane), work(lane));
+        futures_util::future::join3(three.0, three.1, three.2).await;
+    }
+    drop(pool);
+    db.psql(&format!("DROP ROLE {role}"));
 }

@@ -313,6 +313,18 @@ async fn servers_that_do_not_answer() {
     let (class, text, hint) = said(connect(&prefer).await.err().unwrap());
     assert_eq!(class, ErrorClass::Unreachable, "{text}");
     assert!(text.contains("no PostgreSQL or CockroachDB server") && hint.contains("26257"), "{text}; {hint}");
+    // A server that ends, or a wire that is cut, in the middle of the handshake: it may be back the next moment.
+    let cut = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = cut.local_addr().unwrap().port();
+    std::thread::spawn(move || {
+        for mut caller in cut.incoming().take(1).flatten() {
+            let _ = std::io::Read::read(&mut caller, &mut [0; 8]);
+            let _ = std::io::Write::write_all(&mut caller, b"S");
+        }
+    });
+    let require = url("127.0.0.1", port).replace("disable", "require");
+    let (class, text, _) = said(connect(&require).await.err().unwrap());
+    assert_eq!(class, ErrorClass::Unreachable, "{text}");
     // Somebody listens and says nothing.
     let silent = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let port = silent.local_addr().unwrap().port();
