@@ -68,6 +68,7 @@ pub(super) fn start(fs: &Arc<UserfileFs>) {
     if !fs.cfg.read_only {
         tokio::spawn(batches(Arc::downgrade(fs)));
         tokio::spawn(leases(Arc::downgrade(fs)));
+        tokio::spawn(sweeps(Arc::downgrade(fs)));
     }
 }
 
@@ -92,27 +93,36 @@ async fn batches(fs: Weak<UserfileFs>) {
     }
 }
 
+/// Renews the lease of this mount's hidden rows; soon again after a failure.
 async fn leases(fs: Weak<UserfileFs>) {
-    let mut swept: Option<Instant> = None;
     loop {
         let beat = {
             let Some(fs) = fs.upgrade() else { return };
-            let lease = fs.cfg.lease;
-            if swept.is_none_or(|at| at.elapsed() >= lease) {
-                match fs.table.sweep(lease).await {
-                    Ok(_) => {}
-                    Err(e) => log::warn!("leftovers of interrupted writers could not be removed: {e}"),
-                }
-                swept = Some(Instant::now());
-            }
-            if fs.hidden_rows.load(Relaxed) > 0
-                && let Err(e) = fs.table.heartbeat().await
-            {
+            let renewed = match fs.hidden_rows.load(Relaxed) {
+                0 => Ok(()),
+                _ => fs.table.heartbeat().await,
+            };
+            if let Err(e) = &renewed {
                 log::warn!("the lease of files being written could not be renewed: {e}");
             }
-            lease / 5
+            fs.cfg.lease / if renewed.is_ok() { 5 } else { 50 }
         };
         tokio::time::sleep(beat.max(TICK)).await;
+    }
+}
+
+/// Removes what dead writers left. In a task of its own: with much to remove it may take longer than a lease.
+async fn sweeps(fs: Weak<UserfileFs>) {
+    loop {
+        let (table, lease) = {
+            let Some(fs) = fs.upgrade() else { return };
+            (fs.table.clone(), fs.cfg.lease)
+        };
+        if let Err(e) = table.sweep(lease).await {
+            log::warn!("leftovers of interrupted writers could not be removed: {e}");
+        }
+        drop(table);
+        tokio::time::sleep(lease.max(TICK)).await;
     }
 }
 
@@ -183,7 +193,7 @@ impl UserfileFs {
                 Pending::Dir(dir, _) => {
                     if let Err(e) = self.store_dir(&dir).await {
                         log::warn!("the attributes of a directory could not be stored: {e}");
-                        dir.st.lock().attr_dirty = false;
+                        dir.st.lock().attr_dirty = e.is_transient();
                     }
                 }
             }
@@ -191,8 +201,21 @@ impl UserfileFs {
         failures
     }
 
-    /// Nobody waits for the answer of a put-off store: what can still be told, is.
+    /// Nobody waits for the answer of a put-off store: what can still be told, is. While the server is away it stays
+    /// put off.
     async fn put_off_failed(self: &Arc<Self>, file: &Arc<FileNode>, error: &FsError) {
+        if error.is_transient() {
+            {
+                let mut st = file.st.lock();
+                st.changed = Instant::now();
+                if st.writers == 0 {
+                    // Nobody is left to be told; what could not be uploaded is still in memory.
+                    st.failed = None;
+                }
+            }
+            let path = self.tree.lock().path(file.ino).unwrap_or_default();
+            return log::warn!("{path}: not stored yet: {error}");
+        }
         let (dirty, writers) = {
             let st = file.st.lock();
             (st.dirty, st.writers)
@@ -236,7 +259,7 @@ impl UserfileFs {
         Some(Ok(()))
     }
 
-    /// Stores one batch. False: nothing was waiting.
+    /// Stores one batch. False: nothing was waiting, or it has to wait on.
     async fn store_batch(self: &Arc<Self>) -> bool {
         let files: Vec<Arc<FileNode>> = {
             let mut queue = self.queue.files.lock();
@@ -269,7 +292,10 @@ impl UserfileFs {
             versions.push(version);
             held.push((file, io));
         }
-        let result = self.table.put_small_many(&items).await;
+        if held.is_empty() {
+            return false;
+        }
+        let result = self.table.put_small_many(&items).await.map_err(FsError::from);
         drop(quiet);
         match result {
             Ok(()) => {
@@ -280,12 +306,19 @@ impl UserfileFs {
                     self.tree.lock().evict(file.ino);
                 }
             }
+            Err(e) if e.is_transient() => {
+                log::warn!("{} closed files are not stored yet: {e}", held.len());
+                held.iter().for_each(|(file, _)| self.requeue(file));
+                return false;
+            }
             Err(_) => {
                 // One of them stands in the way of all: one by one.
                 let files: Vec<Arc<FileNode>> = held.into_iter().map(|(file, _)| file.clone()).collect();
                 for file in files {
                     file.st.lock().queued = false;
-                    if let Err(e) = self.store(&file).await {
+                    if let Err(e) = self.store(&file).await
+                        && !e.is_transient()
+                    {
                         *self.queue.failed.lock() = Some(e.clone());
                         self.give_up(&file, &e, u32::MAX).await;
                     }
@@ -365,30 +398,31 @@ impl UserfileFs {
     /// Stores everything that can be stored. What is lost, because its store failed or it is still
     /// open with an unfinished store when `timeout` ends, is named. Goes on serving meanwhile and after.
     pub async fn store_all(self: &Arc<Self>, timeout: Duration) -> DrainReport {
+        // In a task of its own: what is being stored when the time is up goes on to its end.
+        let fs = self.clone();
         let deadline = Instant::now() + timeout;
-        let mut report = DrainReport::default();
-        let work = async {
-            loop {
-                while self.store_batch().await {}
-                let failures = self.do_put_off(true).await;
-                for (file, e) in &failures {
-                    let path = self.tree.lock().path(file.ino).unwrap_or_default();
-                    report.lost.push(format!("{path}: {e}"));
-                }
-                let busy = self.dirty_files().iter().any(|f| {
-                    let st = f.st.lock();
-                    (st.dirty || st.attr_dirty) && !st.unlinked
-                });
-                if !busy || !failures.is_empty() {
-                    return;
-                }
-            }
+        let work = tokio::spawn(async move { fs.store_until(deadline).await });
+        let lost = match tokio::time::timeout(timeout, work).await {
+            Ok(Ok(lost)) => lost,
+            Ok(Err(e)) => vec![format!("storing failed: {e}")],
+            Err(_) => self.writing().into_iter().map(|(path, _)| format!("{path}: timed out")).collect(),
         };
-        let remaining = deadline.saturating_duration_since(Instant::now());
-        if tokio::time::timeout(remaining, work).await.is_err() {
-            report.lost.extend(self.writing().into_iter().map(|(path, _)| format!("{path}: timed out")));
+        DrainReport { lost }
+    }
+
+    async fn store_until(self: &Arc<Self>, deadline: Instant) -> Vec<String> {
+        loop {
+            while self.store_batch().await {}
+            let failures = self.do_put_off(true).await;
+            let busy = self.dirty_files().iter().any(|f| {
+                let st = f.st.lock();
+                (st.dirty || st.attr_dirty) && !st.unlinked
+            });
+            if !busy || !failures.is_empty() || Instant::now() >= deadline {
+                let path = |file: &FileNode| self.tree.lock().path(file.ino).unwrap_or_default();
+                return failures.iter().map(|(file, e)| format!("{}: {e}", path(file))).collect();
+            }
         }
-        report
     }
 
     /// After the end: removes what this mount has hidden in the tables (files that were removed while open, large

@@ -120,6 +120,15 @@ impl FsError {
         }
     }
 
+    /// Whether the same may succeed when the server is back.
+    pub fn is_transient(&self) -> bool {
+        match self {
+            FsError::TimedOut => true,
+            FsError::Table(error) => matches!(&**error, chunk::Error::Sql(e) if e.is_transient()),
+            _ => false,
+        }
+    }
+
     /// Whether the failure is part of ordinary life (a lookup that misses) or worth a log line.
     pub fn is_expected(&self) -> bool {
         !matches!(

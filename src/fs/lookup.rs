@@ -104,7 +104,7 @@ impl UserfileFs {
         match body {
             Body::File(file) => {
                 let st = file.st.lock();
-                st.is_local() || later(st.fetched)
+                st.is_local() || st.moving || later(st.fetched)
             }
             Body::Dir(dir) => {
                 let st = dir.st.lock();

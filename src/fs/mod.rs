@@ -172,6 +172,11 @@ impl UserfileFs {
         Ok(format!("{}{path}", self.cfg.subdir))
     }
 
+    /// A node's path below the mount's top, for people; its number where it has no name any more.
+    pub fn shown(&self, ino: u64) -> String {
+        self.tree.lock().path(ino).unwrap_or_else(|| format!("inode {ino}"))
+    }
+
     /// Parent and name of a node that has a name.
     fn place(&self, ino: u64) -> Option<(u64, String)> {
         let tree = self.tree.lock();

@@ -62,6 +62,22 @@ impl Drop for Leaving<'_> {
     }
 }
 
+/// Marks a file whose name this mount changes, until it has the new one.
+struct Moving<'a>(&'a FileNode);
+
+impl<'a> Moving<'a> {
+    fn new(file: &'a FileNode) -> Self {
+        file.st.lock().moving = true;
+        Moving(file)
+    }
+}
+
+impl Drop for Moving<'_> {
+    fn drop(&mut self) {
+        self.0.st.lock().moving = false;
+    }
+}
+
 impl UserfileFs {
     fn parent_for_new(&self, parent: u64, name: &str) -> Result<Arc<DirNode>> {
         self.check_writable()?;
@@ -449,7 +465,9 @@ impl UserfileFs {
             }
             (Body::Dir(_), Some(_)) => return Err(FsError::NotDir),
             (_, Some(Body::Dir(_))) => return Err(FsError::IsDir),
-            (Body::File(file), target) => self.rename_file(from, to, file, target).await?,
+            (Body::File(file), target) => {
+                self.rename_file(from, to, file, target, flags & RENAME_NOREPLACE != 0).await?;
+            }
             (Body::Link(link), target) => self.rename_link(from, to, link, target).await?,
             (Body::Control(_), _) => return Err(FsError::NotPermitted),
         }
@@ -465,6 +483,7 @@ impl UserfileFs {
         to: (u64, &str),
         file: &Arc<FileNode>,
         target: Option<&Body>,
+        refuse: bool,
     ) -> Result<()> {
         let target_file = match target {
             Some(Body::File(target)) => Some(target.clone()),
@@ -489,6 +508,7 @@ impl UserfileFs {
             (st.base, update, st.version)
         };
         let leaving = target_file.as_deref().map(Leaving::now);
+        let _moving = Moving::new(file);
         if let Some(base) = base {
             let replace = leaving.as_ref().map_or(Replace::Refuse, |l| Replace::Displace(l.old));
             let updated = update.is_some();
@@ -501,7 +521,7 @@ impl UserfileFs {
                 keep_dir: self.keep_dir(from.0),
             };
             let mut result = self.table.rename(&rename).await;
-            if matches!(result, Err(chunk::Error::Exists(_))) {
+            if matches!(result, Err(chunk::Error::Exists(_))) && !refuse {
                 rename.replace = Replace::Displace(Old::Delete { size_hint: u64::MAX });
                 result = self.table.rename(&rename).await;
             }

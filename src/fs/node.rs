@@ -155,8 +155,12 @@ pub struct FileState {
     pub queued: bool,
     /// When the tables were last asked.
     pub fetched: Instant,
+    /// Its name is being changed by this mount: what the tables say of the old one counts for nothing.
+    pub moving: bool,
     /// Grows with every local change; a refresh that started before one is dropped.
     pub version: u64,
+    /// When other contents, of another client, took the place of those that the kernel may still have the size of.
+    pub replaced: Option<Instant>,
     /// What the kernel's page cache was filled from.
     pub pages: Option<(FileId, u64, Micros)>,
     /// The rows are known to be whole chunks in step with the size.
@@ -253,7 +257,9 @@ impl FileState {
             watched: false,
             queued: false,
             fetched: Instant::now(),
+            moving: false,
             version: 0,
+            replaced: None,
             pages: None,
             shape: Shape::Unknown,
             last_index: None,
@@ -280,6 +286,7 @@ impl FileState {
     pub fn refresh(&mut self, meta: &FileMeta, chunk_len: usize, asked: Instant) {
         let base = Base { id: meta.id, size: meta.size };
         if self.base != Some(base) {
+            self.replaced = self.base.map(|_| Instant::now());
             self.shape = Shape::Unknown;
             self.overlay = Overlay::new(chunk_len, meta.size);
         }

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
 
@@ -14,12 +14,15 @@ use super::readdir::DirSnapshot;
 use super::tree::Body;
 use super::{Stat, UserfileFs};
 
+/// How long an answer with a file's size may be on its way to the kernel.
+const SIZE_ON_ITS_WAY: Duration = Duration::from_millis(200);
+
 /// What open(2) gets.
 #[derive(Debug, Clone, Copy)]
 pub struct Opened {
     /// The handle.
     pub handle: u64,
-    /// Bypass the page cache (handles that only write).
+    /// Bypass the page cache (handles that only write, and contents whose size the kernel may not know).
     pub direct_io: bool,
     /// The cached pages are still those of these contents.
     pub keep_cache: bool,
@@ -189,7 +192,7 @@ impl UserfileFs {
     /// A handle on a file that is there. None: its name is being taken away just now.
     fn open_node(&self, file: &Arc<FileNode>, flags: i32) -> Option<Result<Opened>> {
         let writes = writes(flags);
-        let keep_cache = {
+        let (keep_cache, replaced) = {
             let mut st = file.st.lock();
             if st.leaving {
                 return None;
@@ -202,12 +205,15 @@ impl UserfileFs {
             let now = st.base.filter(|_| !st.dirty).map(|b| (b.id, st.size, st.mtime));
             let keep = now.is_some() && now == st.pages;
             st.pages = now;
-            keep
+            (keep, st.replaced)
         };
         let mut handle = Handle::new(Open::File(file.clone()), file.ino, writes);
         handle.syncs = flags & (libc::O_SYNC | libc::O_DSYNC) != 0;
         let handle = self.handles.add(handle);
-        let direct_io = flags & libc::O_ACCMODE == libc::O_WRONLY;
+        // The kernel's cache would end where the old contents did, until it asks for the size again.
+        let asks_again = self.cfg.attr_timeout * 2 + SIZE_ON_ITS_WAY;
+        let direct_io =
+            replaced.is_some_and(|at| at.elapsed() < asks_again) || flags & libc::O_ACCMODE == libc::O_WRONLY;
         Some(Ok(Opened { handle, direct_io, keep_cache: keep_cache && !direct_io, no_flush: !writes }))
     }
 

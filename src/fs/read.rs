@@ -373,6 +373,8 @@ impl UserfileFs {
             return Err(FsError::Stale);
         }
         log::debug!("inode {}: no regular chunk at byte {pos}, looking at all rows", file.ino);
+        // What is in memory may be from before another client made the file longer.
+        self.cache.drop_file(base.id);
         self.learn_layout(file, base).await?;
         // Whole after all, in rows of other lengths: the caller reads by the layout now.
         Ok(None)

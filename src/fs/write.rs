@@ -18,8 +18,8 @@ use crate::util::counter;
 
 /// Chunk uploads under way over all files, at most.
 const UPLOADS_MAX: usize = 4;
-/// How long a writer waits for memory before it is told EIO.
-const MEMORY_WAIT_MAX: Duration = Duration::from_secs(60);
+/// How long a writer waits for memory, at least, before it is told EIO.
+const MEMORY_WAIT_MIN: Duration = Duration::from_secs(60);
 /// How often a waiting writer tries to push other files' contents out.
 const MEMORY_RETRY: Duration = Duration::from_millis(20);
 
@@ -74,6 +74,11 @@ impl AsRef<[u8]> for Shared {
 /// The buffer's bytes as the chunk layer takes them.
 pub(super) fn shared(data: &Arc<Vec<u8>>) -> Bytes {
     Bytes::from_owner(Shared(data.clone()))
+}
+
+/// How long a writer waits for memory: as long as others may try to store what takes it; None: for ever.
+fn memory_wait(op_timeout: Option<Duration>) -> Option<Duration> {
+    op_timeout.map(|t| t.max(MEMORY_WAIT_MIN))
 }
 
 impl UserfileFs {
@@ -333,18 +338,19 @@ impl UserfileFs {
     /// Waits for memory. First the writer's own chunks are pushed out, then other files'.
     async fn make_room(self: &Arc<Self>, file: &Arc<FileNode>, need: usize) -> Result<()> {
         let start = Instant::now();
+        let limit = memory_wait(self.table.pool().options().op_timeout);
         let need = need.max(self.table.chunk_len().min(1 << 20));
         while !self.budget.has_room(need) {
             if let Some(failed) = file.st.lock().failed.clone() {
                 return Err(failed);
             }
-            if start.elapsed() > MEMORY_WAIT_MAX {
+            if limit.is_some_and(|limit| start.elapsed() > limit) {
                 return Err(FsError::TimedOut);
             }
             let freed = self.budget.freed.notified();
             tokio::pin!(freed);
             freed.as_mut().enable();
-            if file.st.lock().uploads == 0 && !self.push_out(file, true).await? {
+            if file.st.lock().uploads == 0 && !self.push_out(file, 1).await? {
                 self.push_out_others(file.ino).await;
             }
             if self.budget.has_room(need) {
@@ -358,10 +364,9 @@ impl UserfileFs {
         Ok(())
     }
 
-    /// Uploads the largest buffered chunks of a file whose `io` lock the caller holds. False:
-    /// there was nothing worth it.
-    async fn push_out(self: &Arc<Self>, file: &Arc<FileNode>, own: bool) -> Result<bool> {
-        let worth = if own { 1 } else { self.table.chunk_len() / 8 };
+    /// Uploads the largest buffered chunk of a file whose `io` lock the caller holds. False: there was none of at
+    /// least `worth` bytes.
+    async fn push_out(self: &Arc<Self>, file: &Arc<FileNode>, worth: usize) -> Result<bool> {
         let index = {
             let st = file.st.lock();
             let largest = st.overlay.bufs().max_by_key(|(_, b)| b.data().capacity());
@@ -390,12 +395,15 @@ impl UserfileFs {
             })
             .collect();
         files.sort_by_key(|(memory, _)| std::cmp::Reverse(*memory));
-        for (_, file) in files.into_iter().take(4) {
-            let Ok(_io) = file.io.try_lock() else { continue };
-            match self.push_out(&file, false).await {
-                Ok(true) => return,
-                Ok(false) => {}
-                Err(e) => drop(file.st.lock().failed.get_or_insert(e)),
+        // Where no file holds much, many that hold little fill the memory.
+        for worth in [self.table.chunk_len() / 8, 1] {
+            for (_, file) in files.iter().take(4) {
+                let Ok(_io) = file.io.try_lock() else { continue };
+                match self.push_out(file, worth).await {
+                    Ok(true) => return,
+                    Ok(false) => {}
+                    Err(e) => drop(file.st.lock().failed.get_or_insert(e)),
+                }
             }
         }
     }
@@ -464,5 +472,18 @@ impl UserfileFs {
             self.truncate(&file, end).await?;
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn writers_wait_for_memory_as_long_as_stores_are_tried() {
+        let seconds = |s| Some(Duration::from_secs(s));
+        assert_eq!(memory_wait(seconds(5)), Some(MEMORY_WAIT_MIN));
+        assert_eq!(memory_wait(seconds(600)), seconds(600));
+        assert_eq!(memory_wait(None), None);
     }
 }

@@ -67,6 +67,14 @@ fn errno(operation: &str, error: &FsError) -> Errno {
     Errno::from_i32(error.errno())
 }
 
+/// The same, with what it was done to in the log.
+fn errno_of(fs: &UserfileFs, ino: INodeNo, operation: &str, error: &FsError) -> Errno {
+    match error.is_expected() {
+        true => errno(operation, error),
+        false => errno(&format!("{operation} {}", fs.shown(ino.0)), error),
+    }
+}
+
 fn time(at: Micros) -> SystemTime {
     match u64::try_from(at.0) {
         Ok(micros) => UNIX_EPOCH + Duration::from_micros(micros),
@@ -167,10 +175,16 @@ fn reply_entry(
     }
 }
 
-fn reply_attr(operation: &str, reply: ReplyAttr, answer: fs::Result<Stat>, ttl: Duration) {
+fn reply_attr(
+    (fs, ino): (&UserfileFs, INodeNo),
+    operation: &str,
+    reply: ReplyAttr,
+    answer: fs::Result<Stat>,
+    ttl: Duration,
+) {
     match answer {
         Ok(stat) => reply.attr(&if stat.nlink == 0 { NO_TIME } else { ttl }, &file_attr(&stat)),
-        Err(e) => reply.error(errno(operation, &e)),
+        Err(e) => reply.error(errno_of(fs, ino, operation, &e)),
     }
 }
 
@@ -181,10 +195,18 @@ fn reply_empty(operation: &str, reply: ReplyEmpty, answer: fs::Result<()>) {
     }
 }
 
-fn reply_open(reply: ReplyOpen, answer: fs::Result<fs::Opened>) {
+/// An answer without contents to a request about one file.
+fn reply_done((fs, ino): (&UserfileFs, INodeNo), operation: &str, reply: ReplyEmpty, answer: fs::Result<()>) {
+    match answer {
+        Ok(()) => reply.ok(),
+        Err(e) => reply.error(errno_of(fs, ino, operation, &e)),
+    }
+}
+
+fn reply_open((fs, ino): (&UserfileFs, INodeNo), reply: ReplyOpen, answer: fs::Result<fs::Opened>) {
     match answer {
         Ok(opened) => reply.opened(FileHandle(opened.handle), open_flags(opened)),
-        Err(e) => reply.error(errno("open", &e)),
+        Err(e) => reply.error(errno_of(fs, ino, "open", &e)),
     }
 }
 
@@ -292,12 +314,12 @@ impl Filesystem for Adapter {
     fn getattr(&self, _req: &Request, ino: INodeNo, _fh: Option<FileHandle>, reply: ReplyAttr) {
         let ttl = self.attr_ttl();
         if let Some(answer) = self.fs.try_getattr(ino.0) {
-            return reply_attr("getattr", reply, answer, ttl);
+            return reply_attr((&self.fs, ino), "getattr", reply, answer, ttl);
         }
         let fs = self.fs.clone();
         self.runtime.spawn(async move {
             let answer = fs.getattr(ino.0).await;
-            reply_attr("getattr", reply, answer, ttl);
+            reply_attr((&fs, ino), "getattr", reply, answer, ttl);
         });
     }
 
@@ -331,7 +353,7 @@ impl Filesystem for Adapter {
         let (fs, ttl) = (self.fs.clone(), self.attr_ttl());
         self.runtime.spawn(async move {
             let answer = fs.setattr(ino.0, set).await;
-            reply_attr("setattr", reply, answer, ttl);
+            reply_attr((&fs, ino), "setattr", reply, answer, ttl);
         });
     }
 
@@ -424,10 +446,13 @@ impl Filesystem for Adapter {
             self.fs.drop_privileges(ino.0);
         }
         if let Some(answer) = self.fs.try_open(ino.0, flags.0) {
-            return reply_open(reply, answer);
+            return reply_open((&self.fs, ino), reply, answer);
         }
         let fs = self.fs.clone();
-        self.runtime.spawn(async move { reply_open(reply, fs.open(ino.0, flags.0).await) });
+        self.runtime.spawn(async move {
+            let answer = fs.open(ino.0, flags.0).await;
+            reply_open((&fs, ino), reply, answer);
+        });
     }
 
     fn create(
@@ -455,7 +480,7 @@ impl Filesystem for Adapter {
     fn read(
         &self,
         _req: &Request,
-        _ino: INodeNo,
+        ino: INodeNo,
         fh: FileHandle,
         offset: u64,
         size: u32,
@@ -469,14 +494,14 @@ impl Filesystem for Adapter {
         };
         match answered {
             Some(Ok(slice)) => return reply.data(&slice),
-            Some(Err(e)) => return reply.error(errno("read", &e)),
+            Some(Err(e)) => return reply.error(errno_of(&self.fs, ino, "read", &e)),
             None => {}
         }
         let fs = self.fs.clone();
         self.runtime.spawn(async move {
             match fs.read(fh.0, offset, size as usize).await {
                 Ok(slice) => reply.data(&slice),
-                Err(e) => reply.error(errno("read", &e)),
+                Err(e) => reply.error(errno_of(&fs, ino, "read", &e)),
             }
         });
     }
@@ -505,7 +530,7 @@ impl Filesystem for Adapter {
         };
         match answered {
             Some(Ok(n)) if !sync => return reply.written(n),
-            Some(Err(e)) => return reply.error(errno("write", &e)),
+            Some(Err(e)) => return reply.error(errno_of(&self.fs, ino, "write", &e)),
             _ => {}
         }
         let (fs, data) =
@@ -521,24 +546,20 @@ impl Filesystem for Adapter {
             };
             match stored {
                 Ok(n) => reply.written(n),
-                Err(e) => reply.error(errno("write", &e)),
+                Err(e) => reply.error(errno_of(&fs, ino, "write", &e)),
             }
         });
     }
 
-    fn flush(
-        &self,
-        _req: &Request,
-        _ino: INodeNo,
-        fh: FileHandle,
-        _lock_owner: LockOwner,
-        reply: ReplyEmpty,
-    ) {
+    fn flush(&self, _req: &Request, ino: INodeNo, fh: FileHandle, _lock_owner: LockOwner, reply: ReplyEmpty) {
         if let Some(answer) = self.fs.try_flush(fh.0) {
-            return reply_empty("flush", reply, answer);
+            return reply_done((&self.fs, ino), "flush", reply, answer);
         }
         let fs = self.fs.clone();
-        self.runtime.spawn(async move { reply_empty("flush", reply, fs.flush(fh.0).await) });
+        self.runtime.spawn(async move {
+            let answer = fs.flush(fh.0).await;
+            reply_done((&fs, ino), "flush", reply, answer);
+        });
     }
 
     fn release(
@@ -565,9 +586,12 @@ impl Filesystem for Adapter {
         });
     }
 
-    fn fsync(&self, _req: &Request, _ino: INodeNo, fh: FileHandle, _datasync: bool, reply: ReplyEmpty) {
+    fn fsync(&self, _req: &Request, ino: INodeNo, fh: FileHandle, _datasync: bool, reply: ReplyEmpty) {
         let fs = self.fs.clone();
-        self.runtime.spawn(async move { reply_empty("fsync", reply, fs.fsync(fh.0).await) });
+        self.runtime.spawn(async move {
+            let answer = fs.fsync(fh.0).await;
+            reply_done((&fs, ino), "fsync", reply, answer);
+        });
     }
 
     fn opendir(&self, _req: &Request, ino: INodeNo, _flags: OpenFlags, reply: ReplyOpen) {
@@ -722,7 +746,7 @@ impl Filesystem for Adapter {
         _ino_in: INodeNo,
         fh_in: FileHandle,
         offset_in: u64,
-        _ino_out: INodeNo,
+        ino_out: INodeNo,
         fh_out: FileHandle,
         offset_out: u64,
         len: u64,
@@ -733,7 +757,7 @@ impl Filesystem for Adapter {
         self.runtime.spawn(async move {
             match fs.copy_range(fh_in.0, offset_in, fh_out.0, offset_out, len).await {
                 Ok(n) => reply.written(n),
-                Err(e) => reply.error(errno("copy_file_range", &e)),
+                Err(e) => reply.error(errno_of(&fs, ino_out, "copy_file_range", &e)),
             }
         });
     }

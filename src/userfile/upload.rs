@@ -213,12 +213,18 @@ impl Uploader {
 /// that no other client takes them for a dead writer's. Never returns.
 pub async fn housekeeping(table: &FileTable) {
     // A failure shows in the uploads themselves. Short uploads are over before this begins.
-    tokio::time::sleep(SWEEP_DELAY).await;
-    let _ = table.sweep(LEASE).await;
-    loop {
-        tokio::time::sleep(HEARTBEAT).await;
-        let _ = table.heartbeat().await;
-    }
+    let sweep = async {
+        tokio::time::sleep(SWEEP_DELAY).await;
+        let _ = table.sweep(LEASE).await;
+    };
+    // Beside it: much to remove may take longer than a lease.
+    let beat = async {
+        loop {
+            tokio::time::sleep(HEARTBEAT).await;
+            let _ = table.heartbeat().await;
+        }
+    };
+    tokio::join!(sweep, beat);
 }
 
 /// Walks a tree on a thread of its own and hands over its files in order.

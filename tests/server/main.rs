@@ -10,6 +10,7 @@ mod chunk_fixture;
 mod chunk_plans;
 mod chunk_races;
 mod embedded;
+mod fs_races;
 mod sql_faults;
 mod sql_pool;
 mod sql_slow;

@@ -28,6 +28,8 @@ pub enum Fault {
 struct State {
     /// Messages left until the fault, and the fault.
     armed: Mutex<Option<(u64, Fault)>>,
+    /// Only messages with these bytes in them count.
+    word: Mutex<Vec<u8>>,
     fired: AtomicBool,
     messages: AtomicU64,
     /// Nothing is relayed while set; connections stay open.
@@ -85,7 +87,13 @@ impl Wire {
 
     /// Fails at the `n`th message from now (the first is 1).
     pub fn arm(&self, n: u64, fault: Fault) {
+        self.arm_at("", n, fault);
+    }
+
+    /// Fails at the `n`th message from now that has `word` in it.
+    pub fn arm_at(&self, word: &str, n: u64, fault: Fault) {
         self.state.fired.store(false, Ordering::SeqCst);
+        *self.state.word.lock() = word.as_bytes().to_vec();
         *self.state.armed.lock() = Some((n, fault));
     }
 
@@ -239,7 +247,9 @@ fn forward_requests(
         state.messages.fetch_add(1, Ordering::SeqCst);
         let fault = {
             let mut armed = state.armed.lock();
-            match armed.as_mut() {
+            let word = state.word.lock();
+            let counts = word.is_empty() || bytes.windows(word.len()).any(|part| part == word.as_slice());
+            match armed.as_mut().filter(|_| counts) {
                 Some((1, fault)) => {
                     let fault = *fault;
                     *armed = None;
