@@ -1,7 +1,9 @@
 //! Rows that break the contract: the file gives EIO and a line in the log, never wrong bytes; all others are fine.
 
+use std::time::Duration;
+
 use crate::mount;
-use crate::support::mounted::{Mount, pattern};
+use crate::support::mounted::{Mount, eventually, pattern};
 use crate::support::tables::Tables;
 
 const CHUNK: usize = 4096;
@@ -108,7 +110,10 @@ fn damaged_files_cannot_be_edited() {
     let Some(m) = damaged() else { return };
     let count =
         format!("SELECT count(*), coalesce(sum(length(payload)), 0)::int8 FROM {}", m.tables().payload);
-    let before: (i64, i64) = m.db().query(&count, &[]).first().map(|r| (r.get(0), r.get(1))).expect("a row");
+    let t = m.tables();
+    let rows =
+        || -> (i64, i64) { t.db.query(&count, &[]).first().map(|r| (r.get(0), r.get(1))).expect("a row") };
+    let before = rows();
     for kind in ["gap", "null", "short", "tail"] {
         let edit = || -> std::io::Result<()> {
             let file = std::fs::File::options().read(true).write(true).open(m.path(kind))?;
@@ -117,8 +122,8 @@ fn damaged_files_cannot_be_edited() {
         };
         assert_eq!(edit().err().and_then(|e| e.raw_os_error()), Some(libc::EIO), "editing {kind}");
     }
-    let after = m.db().query(&count, &[]).first().map(|r| (r.get(0), r.get(1))).expect("a row");
-    assert_eq!(before, after);
+    // What was begun goes after the close that gave it up.
+    eventually("the rows are what they were", Duration::from_secs(20), || rows() == before);
 }
 
 /// Contiguous chunks of any sizes, also larger than ours, read and edit correctly.
@@ -162,4 +167,99 @@ fn orphaned_chunks() {
     assert_eq!(std::fs::read_to_string(m.path("g")).expect("read"), "also fine");
     std::thread::sleep(std::time::Duration::from_millis(1100));
     assert_eq!(std::fs::read_to_string(m.path("f")).expect("read"), "fine");
+}
+
+/// Tables with columns of somebody else's work like others.
+#[test]
+fn tables_with_more_columns() {
+    let m = mount!("", |s| s.chunk_len(CHUNK));
+    if m.is_plain() {
+        return;
+    }
+    let t = m.tables();
+    t.db.exec(&format!("ALTER TABLE {} ADD COLUMN note text DEFAULT 'n'", t.files));
+    t.db.exec(&format!("ALTER TABLE {} ADD COLUMN note text", t.payload));
+    let (small, large) = (pattern(1, 100), pattern(2, 5 * CHUNK + 3));
+    for (name, data) in [("a", &small), ("b", &large)] {
+        std::fs::write(m.path(name), data).expect("write");
+        std::fs::copy(m.path(name), m.path(&format!("{name}2"))).expect("copy");
+        std::fs::rename(m.path(&format!("{name}2")), m.path(&format!("{name}3"))).expect("rename");
+        assert!(m.stored(&format!("/{name}3")).as_ref() == Some(data), "{name}");
+    }
+}
+
+/// Tables that are dropped under a mount: an error that says so, and all is well when there are tables again.
+#[test]
+fn tables_that_are_dropped() {
+    let m = mount!("attr_timeout=0,entry_timeout=0", |s| s.chunk_len(CHUNK));
+    if m.is_plain() {
+        return;
+    }
+    let t = m.tables();
+    let code = |e: std::io::Error| e.raw_os_error().unwrap_or(0);
+    std::fs::write(m.path("f"), contents(1)).expect("write");
+    for both in [false, true] {
+        t.db.exec(&format!("DROP TABLE {}", t.payload));
+        if both {
+            t.db.exec(&format!("DROP TABLE {}", t.files));
+        }
+        let written = std::fs::File::create(m.path("g")).and_then(|mut file| {
+            std::io::Write::write_all(&mut file, &contents(2))?;
+            file.sync_all()
+        });
+        assert_eq!(written.map_err(code), Err(libc::EIO), "both: {both}");
+        let log = m.log_text();
+        assert!(log.lines().any(|l| l.contains("does not exist") && l.contains("/g")), "{log}");
+        if !both {
+            t.db.exec(&format!("DROP TABLE {}", t.files));
+        }
+        t.create();
+        std::fs::write(m.path("h"), contents(3)).expect("write");
+        assert!(m.stored("/h") == Some(contents(3)), "both: {both}");
+        assert!(std::fs::read(m.path("f")).is_err() && !m.path("f").exists());
+    }
+}
+
+/// Names that are not UTF-8, of a database without an encoding: everything else is there, they are named apart, and
+/// what they are in can be renamed and read.
+#[test]
+fn names_that_are_not_utf8() {
+    let m = mount!("attr_timeout=0,entry_timeout=0", |s| s.chunk_len(CHUNK));
+    if m.is_plain() {
+        return;
+    }
+    let server = crate::support::postgres::Server::shared().expect("a server");
+    let db = server.db("postgres");
+    db.exec("DROP DATABASE IF EXISTS raw_names");
+    db.exec("CREATE DATABASE raw_names TEMPLATE template0 ENCODING 'SQL_ASCII' LC_COLLATE 'C' LC_CTYPE 'C'");
+    {
+        let raw = m.setup().of(server.url("raw_names")).mount();
+        let t = Tables::new(server.db("raw_names"), "userfiles_postgres");
+        std::fs::create_dir(raw.path("d")).expect("mkdir");
+        std::fs::write(raw.path("d/fine"), contents(1)).expect("write");
+        std::fs::write(raw.path("d/naïve"), contents(2)).expect("write");
+        for name in ["/d/caf\\351", "/caf\\351/x", "/\\377", "/d/na\\303"] {
+            t.db.exec(&format!(
+                "INSERT INTO {} (filename, file_size, username, upload_time) \
+                 VALUES (convert_from('{name}'::bytea, 'SQL_ASCII'), 0, 'u', now())",
+                t.files
+            ));
+        }
+        let list = |dir: &str| -> Vec<String> {
+            let entries =
+                std::fs::read_dir(raw.path(dir)).expect("list").map(|e| e.expect("entry").file_name());
+            let mut names: Vec<String> = entries.map(|n| n.into_string().expect("UTF-8")).collect();
+            names.sort();
+            names
+        };
+        assert_eq!(list(""), ["d"]);
+        assert_eq!(list("d"), ["fine", "naïve"]);
+        std::fs::rename(raw.path("d"), raw.path("e")).expect("rename");
+        assert_eq!(list("e"), ["fine", "naïve"]);
+        assert!(std::fs::read(raw.path("e/naïve")).expect("read") == contents(2));
+        let odd = std::fs::read_to_string(raw.path(".userfilefs/unshowable")).expect("read");
+        assert!(odd.lines().count() >= 4, "{odd}");
+        assert!(!raw.log_text().contains("panicked"), "{}", raw.log_text());
+    }
+    db.exec("DROP DATABASE raw_names WITH (FORCE)");
 }

@@ -2,6 +2,8 @@
 //!
 //! Afterwards each file is whole, the old or the new; what was closed is there; leftovers go away.
 
+mod chaos;
+
 use std::fs::File;
 use std::io::Write;
 use std::os::fd::IntoRawFd;

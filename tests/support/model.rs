@@ -243,6 +243,15 @@ impl Model {
         self.handles[slot].is_some()
     }
 
+    /// Whether a handle is open on the file of this name.
+    pub fn is_held(&self, path: &str) -> bool {
+        let body = match self.nodes.get(path) {
+            Some(Node::File(body)) => *body,
+            _ => return false,
+        };
+        self.handles.iter().flatten().any(|handle| handle.body == body)
+    }
+
     /// All files with their contents.
     pub fn files(&self) -> BTreeMap<String, Vec<u8>> {
         let file = |(path, node): (&String, &Node)| match node {

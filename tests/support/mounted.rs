@@ -38,6 +38,12 @@ impl Setup {
         Setup { url: url.into(), ..Setup::default() }
     }
 
+    /// The same of what another `url` names.
+    pub fn of(mut self, url: String) -> Setup {
+        self.url = url;
+        self
+    }
+
     /// Adds `-o` options.
     pub fn options(mut self, options: &str) -> Setup {
         if !self.options.is_empty() && !options.is_empty() {
