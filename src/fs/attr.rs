@@ -344,6 +344,7 @@ impl UserfileFs {
 
     /// Writes a directory's attributes down, if they changed.
     pub(super) async fn store_dir(&self, dir: &Arc<DirNode>) -> Result<()> {
+        let _io = dir.io.lock().await;
         let _quiet = self.moves.read().await;
         let (row, version) = {
             let st = dir.st.lock();

@@ -365,6 +365,7 @@ impl UserfileFs {
         if self.has_local_children(ino) {
             return Err(FsError::NotEmpty);
         }
+        let _io = dir.io.lock().await;
         let _quiet = self.moves.read().await;
         let path = self.child_path(parent, name)?;
         match self.table.remove_path(&path, self.keep_dir(parent).as_deref()).await {

@@ -312,6 +312,8 @@ pub struct DirNode {
     pub st: Mutex<DirState>,
     /// Held while the directory is listed, so that it is listed once.
     pub fetch: tokio::sync::Mutex<()>,
+    /// Held while its row is stored or removed: a store behind a removal would bring the directory back.
+    pub io: tokio::sync::Mutex<()>,
 }
 
 /// See [`DirNode`].
@@ -394,6 +396,7 @@ impl DirNode {
                 removed: None,
             }),
             fetch: tokio::sync::Mutex::new(()),
+            io: tokio::sync::Mutex::new(()),
         }
     }
 

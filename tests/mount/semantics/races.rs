@@ -183,3 +183,31 @@ fn looking_below_a_moving_directory() {
     }
     panic!("the rename has no end");
 }
+
+/// Directories are removed while their new modes are being stored: none of them comes back.
+#[test]
+fn removed_directories_stay_away() {
+    let m = mount!();
+    for round in 0..8 {
+        let base = m.path(&format!("d{round}"));
+        let dirs: Vec<_> = (0..150).map(|i| base.join(format!("{i}"))).collect();
+        std::fs::create_dir(&base).expect("mkdir");
+        for dir in &dirs {
+            std::fs::create_dir(dir).expect("mkdir");
+        }
+        for dir in &dirs {
+            std::fs::set_permissions(dir, std::os::unix::fs::PermissionsExt::from_mode(0o700))
+                .expect("chmod");
+        }
+        // The modes are stored a moment later, one after another; the removals come the other way.
+        std::thread::sleep(Duration::from_millis(180 + 15 * round));
+        for dir in dirs.iter().rev() {
+            std::fs::remove_dir(dir).expect("rmdir");
+        }
+    }
+    std::thread::sleep(Duration::from_millis(1300));
+    for round in 0..8 {
+        let left: Vec<_> = std::fs::read_dir(m.path(&format!("d{round}"))).expect("list").collect();
+        assert!(left.is_empty(), "{left:?}");
+    }
+}
