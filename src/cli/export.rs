@@ -16,9 +16,9 @@ pub enum Format {
     Csv,
     /// An object a row: every column as text, BYTES as hex, NULL as null
     Jsonl,
-    /// INSERT statements
+    /// INSERT statements, without computed columns
     Sql,
-    /// PostgreSQL's COPY text, rows only
+    /// PostgreSQL's COPY text, rows only, without computed columns
     Pgcopy,
 }
 
