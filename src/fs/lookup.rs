@@ -123,8 +123,7 @@ impl UserfileFs {
     /// What a name is now, asked of a listing or of the tables.
     pub(super) async fn resolve(&self, parent: u64, name: &str) -> Result<Option<Meta>> {
         if control::is_shadow_dir(parent) {
-            let found = self.table.lookup(&names::unflatten(name)).await?;
-            return Ok(found.file.map(|row| Meta::File(FileMeta::of(&row))));
+            return self.ask(parent, name).await;
         }
         let dir = self.dir(parent)?;
         enum Plan {
@@ -159,6 +158,17 @@ impl UserfileFs {
             }
         }
         let start = Instant::now();
+        let meta = self.ask(parent, name).await?;
+        dir.st.lock().spent += start.elapsed();
+        Ok(meta)
+    }
+
+    /// What a name is now, asked of the tables.
+    pub(super) async fn ask(&self, parent: u64, name: &str) -> Result<Option<Meta>> {
+        if control::is_shadow_dir(parent) {
+            let found = self.table.lookup(&names::unflatten(name)).await?;
+            return Ok(found.file.map(|row| Meta::File(FileMeta::of(&row))));
+        }
         let (path, found) = self
             .by_path(|| async {
                 let path = self.child_path(parent, name)?;
@@ -167,7 +177,6 @@ impl UserfileFs {
             })
             .await?;
         add(&self.stats.lookups, 1);
-        dir.st.lock().spent += start.elapsed();
         Ok(self.meta_of(&path, found))
     }
 

@@ -197,7 +197,8 @@ impl UserfileFs {
             if st.leaving {
                 return None;
             }
-            if st.is_gone() {
+            // The kernel may lead here a while after another client took the name: what is written would be lost.
+            if st.is_gone() || (st.unlinked && !st.hidden && !st.is_local()) {
                 return Some(Err(FsError::LookAgain));
             }
             st.opens += 1;

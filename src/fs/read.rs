@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::ops::{Deref, Range};
 use std::sync::Arc;
+use std::time::Instant;
 
 use bytes::Bytes;
 use futures_util::FutureExt;
@@ -380,13 +381,23 @@ impl UserfileFs {
         Ok(None)
     }
 
+    /// Whether other contents have the name now. Then the name leads to them from here on, without waiting for the
+    /// attribute timeout: opening again finds them.
     async fn was_replaced(&self, file: &Arc<FileNode>, base: Base) -> Result<bool> {
         if file.st.lock().unlinked {
             return Ok(true);
         }
-        let Ok(path) = self.stored_path(file.ino) else { return Ok(true) };
-        let row = self.table.lookup(&path).await?.file;
-        Ok(row.is_none_or(|row| row.id != base.id || u64::try_from(row.size).ok() != Some(base.size)))
+        let Some((parent, name)) = self.place(file.ino) else { return Ok(true) };
+        let asked = Instant::now();
+        let meta = self.ask(parent, &name).await?;
+        if matches!(&meta, Some(Meta::File(m)) if m.id == base.id && m.size == base.size) {
+            return Ok(false);
+        }
+        let mut tree = self.tree.lock();
+        if tree.child(parent, &name) == Some(file.ino) {
+            self.settle(&mut tree, parent, &name, meta.as_ref(), asked);
+        }
+        Ok(true)
     }
 
     /// An empty file of somebody else's may be an upload that is not finished.

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use userfilefs::chunk::{FileTable, TableOptions};
-use userfilefs::fs::{Config, Owner, ROOT, SetAttr, UserfileFs};
+use userfilefs::fs::{Config, FsError, Owner, ROOT, SetAttr, UserfileFs};
 use userfilefs::sql::{Pool, PoolOptions, Settings};
 
 use crate::chunk_bench::*;
@@ -366,5 +366,53 @@ fn contents_that_opening_found() {
         assert!(open().await.direct_io);
         tokio::time::sleep(Duration::from_millis(400)).await;
         assert!(!open().await.direct_io, "the kernel has had the time to ask again");
+    });
+}
+
+/// An inode whose name another client took while it was open here is not opened again, though the kernel still leads
+/// to it: what is written there would be lost.
+#[test]
+fn a_replaced_file_is_not_opened_again() {
+    let Some(r) = rig() else { return };
+    let other = r.b.table();
+    r.b.go(async {
+        put(&other, "/f", b"old").await;
+        let ino = r.fs.lookup(ROOT, "f").await.unwrap().unwrap().ino;
+        let reader = r.fs.open(ino, libc::O_RDONLY).await.unwrap().handle;
+        put(&other, "/f", b"theirs").await;
+        let now = r.fs.lookup(ROOT, "f").await.unwrap().unwrap().ino;
+        assert_ne!(now, ino);
+        for flags in [libc::O_RDONLY, libc::O_WRONLY, libc::O_WRONLY | libc::O_TRUNC] {
+            assert!(matches!(r.fs.open(ino, flags).await, Err(FsError::LookAgain)), "{flags:#o}");
+            assert!(!matches!(r.fs.try_open(ino, flags), Some(Ok(_))), "{flags:#o}");
+        }
+        let h = r.fs.open(now, libc::O_WRONLY | libc::O_TRUNC).await.unwrap().handle;
+        r.write(h, 0, b"ours").await;
+        r.fs.release(h).await;
+        r.fs.release(reader).await;
+    });
+    r.stored("/f", b"ours");
+}
+
+/// A read that finds its file replaced fails once: the name leads to the new contents at once, however long
+/// attributes are remembered.
+#[test]
+fn a_replaced_file_fails_one_read() {
+    let long = Duration::from_secs(1000);
+    let config = Config { attr_timeout: long, entry_timeout: long, ..Config::default() };
+    let Some(r) = rig_with(30, config) else { return };
+    let other = r.b.table();
+    r.b.go(async {
+        put(&other, "/f", b"old").await;
+        let ino = r.fs.lookup(ROOT, "f").await.unwrap().unwrap().ino;
+        let reader = r.fs.open(ino, libc::O_RDONLY).await.unwrap().handle;
+        put(&other, "/f", b"new").await;
+        assert!(matches!(r.fs.read(reader, 0, 100).await, Err(FsError::Stale)));
+        assert!(matches!(r.fs.open(ino, libc::O_RDONLY).await, Err(FsError::LookAgain)));
+        let now = r.fs.lookup(ROOT, "f").await.unwrap().unwrap().ino;
+        let h = r.fs.open(now, libc::O_RDONLY).await.unwrap().handle;
+        assert_eq!(r.fs.read(h, 0, 100).await.unwrap().to_vec(), b"new");
+        r.fs.release(h).await;
+        r.fs.release(reader).await;
     });
 }
