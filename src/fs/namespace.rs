@@ -323,7 +323,7 @@ impl UserfileFs {
                 if leaving.stored {
                     self.table.remove(&path, leaving.old, self.keep_dir(parent).as_deref()).await?;
                 }
-                self.orphan(&leaving);
+                self.orphan(&leaving, false);
             }
         }
         add(&self.stats.removed, 1);
@@ -336,11 +336,13 @@ impl UserfileFs {
     }
 
     /// The file's name is gone; its hidden row, if it has one, goes with the last close.
-    fn orphan(&self, leaving: &Leaving<'_>) {
+    /// With `lingers` that row stays for those who are about to open it, from this very moment.
+    fn orphan(&self, leaving: &Leaving<'_>, lingers: bool) {
         let now = self.now();
         let mut st = leaving.file.st.lock();
         st.unlinked = true;
         st.hidden = leaving.stored && matches!(leaving.old, Old::Keep);
+        st.lingers = lingers && st.hidden;
         st.attr_dirty = false;
         st.queued = false;
         st.ctime = now;
@@ -540,7 +542,7 @@ impl UserfileFs {
             self.table.remove_path(&newpath, None).await?;
         }
         if let Some(leaving) = &leaving {
-            self.orphan(leaving);
+            self.orphan(leaving, true);
         }
         let meta = {
             let mut st = file.st.lock();
@@ -559,11 +561,7 @@ impl UserfileFs {
 
     /// Lets go of a replaced file, once those who looked its name up before have opened it.
     fn drop_replaced(self: &Arc<Self>, file: Arc<FileNode>) {
-        let lingers = {
-            let mut st = file.st.lock();
-            st.lingers = st.hidden;
-            st.lingers
-        };
+        let lingers = file.st.lock().lingers;
         let fs = Arc::downgrade(self);
         let drop_it = move || {
             let Some(fs) = fs.upgrade() else { return };
@@ -607,7 +605,7 @@ impl UserfileFs {
             if leaving.stored {
                 self.table.remove(&newpath, leaving.old, None).await?;
             }
-            self.orphan(&leaving);
+            self.orphan(&leaving, false);
         }
         let meta = {
             let mut st = link.st.lock();
