@@ -605,7 +605,7 @@ impl UserfileFs {
             if leaving.stored {
                 self.table.remove(&newpath, leaving.old, None).await?;
             }
-            self.orphan(&leaving, false);
+            self.orphan(&leaving, true);
         }
         let meta = {
             let mut st = link.st.lock();
