@@ -30,14 +30,25 @@ const RENAME_EXCHANGE: u32 = 2;
 const LINK_TARGET_BYTES_MAX: usize = 4095;
 const S_ISGID: u32 = 0o2000;
 
-/// A file that was sought within this time keeps its row when it loses its name: who is about to open it gets it.
+/// A replaced file that was sought within this time keeps its row: who is about to open it gets it.
 const SOUGHT_LATELY: Duration = Duration::from_secs(10);
 /// How long such a row is kept.
 const LOOKED_UP_BEFORE: Duration = Duration::from_secs(1);
 
-/// A file whose name is being taken away. Nobody opens it meanwhile unless its row is kept.
+/// How a file loses its name.
+#[derive(Clone, Copy, PartialEq)]
+enum How {
+    /// Nothing has the name afterwards: who looks again finds none.
+    Removed,
+    /// Another file has it: whoever opens the name finds one of the two.
+    Replaced,
+}
+
+/// A file whose name is being taken away. Nobody opens it meanwhile unless its row is kept, and what the tables say of
+/// the name, which is about what comes after it already, counts for nothing.
 struct Leaving<'a> {
     file: &'a FileNode,
+    how: How,
     /// What becomes of its row.
     old: Old,
     /// It has a row.
@@ -46,19 +57,23 @@ struct Leaving<'a> {
 
 impl<'a> Leaving<'a> {
     /// To be called with the file's `io` lock held, which is what an opener waits for.
-    fn now(file: &'a FileNode) -> Self {
+    fn now(file: &'a FileNode, how: How) -> Self {
         let mut st = file.st.lock();
-        let keep = st.opens > 0 || st.sought.is_some_and(|at| at.elapsed() < SOUGHT_LATELY);
+        let sought = st.sought.is_some_and(|at| at.elapsed() < SOUGHT_LATELY);
+        let keep = st.opens > 0 || (how == How::Replaced && sought);
         st.leaving = !keep;
+        st.moving = true;
         let size_hint = st.base.map_or(0, |b| b.size);
         let old = if keep { Old::Keep } else { Old::Delete { size_hint } };
-        Leaving { file, old, stored: st.base.is_some() }
+        Leaving { file, how, old, stored: st.base.is_some() }
     }
 }
 
 impl Drop for Leaving<'_> {
     fn drop(&mut self) {
-        self.file.st.lock().leaving = false;
+        let mut st = self.file.st.lock();
+        st.leaving = false;
+        st.moving = false;
     }
 }
 
@@ -319,11 +334,11 @@ impl UserfileFs {
                 let _io = file.io.lock().await;
                 let _quiet = self.moves.read().await;
                 let path = self.child_path(parent, name)?;
-                let leaving = Leaving::now(file);
+                let leaving = Leaving::now(file, How::Removed);
                 if leaving.stored {
                     self.table.remove(&path, leaving.old, self.keep_dir(parent).as_deref()).await?;
                 }
-                self.orphan(&leaving, false);
+                self.orphan(&leaving);
             }
         }
         add(&self.stats.removed, 1);
@@ -336,13 +351,12 @@ impl UserfileFs {
     }
 
     /// The file's name is gone; its hidden row, if it has one, goes with the last close.
-    /// With `lingers` that row stays for those who are about to open it, from this very moment.
-    fn orphan(&self, leaving: &Leaving<'_>, lingers: bool) {
+    fn orphan(&self, leaving: &Leaving<'_>) {
         let now = self.now();
         let mut st = leaving.file.st.lock();
         st.unlinked = true;
         st.hidden = leaving.stored && matches!(leaving.old, Old::Keep);
-        st.lingers = lingers && st.hidden;
+        st.lingers = st.hidden && leaving.how == How::Replaced;
         st.attr_dirty = false;
         st.queued = false;
         st.ctime = now;
@@ -510,7 +524,7 @@ impl UserfileFs {
             let update = (st.attr_dirty && !st.dirty).then_some((st.mtime, attrs));
             (st.base, update, st.version)
         };
-        let leaving = target_file.as_deref().map(Leaving::now);
+        let leaving = target_file.as_deref().map(|target| Leaving::now(target, How::Replaced));
         let _moving = Moving::new(file);
         if let Some(base) = base {
             let replace = leaving.as_ref().map_or(Replace::Refuse, |l| Replace::Displace(l.old));
@@ -542,7 +556,7 @@ impl UserfileFs {
             self.table.remove_path(&newpath, None).await?;
         }
         if let Some(leaving) = &leaving {
-            self.orphan(leaving, true);
+            self.orphan(leaving);
         }
         let meta = {
             let mut st = file.st.lock();
@@ -601,11 +615,11 @@ impl UserfileFs {
         let (path, newpath) = (self.child_path(from.0, from.1)?, self.child_path(to.0, to.1)?);
         self.table.rename_path(&path, &newpath, target.is_some()).await?;
         if let Some(Body::File(file)) = target {
-            let leaving = Leaving::now(file);
+            let leaving = Leaving::now(file, How::Replaced);
             if leaving.stored {
                 self.table.remove(&newpath, leaving.old, None).await?;
             }
-            self.orphan(&leaving, true);
+            self.orphan(&leaving);
         }
         let meta = {
             let mut st = link.st.lock();

@@ -155,7 +155,7 @@ pub struct FileState {
     pub queued: bool,
     /// When the tables were last asked.
     pub fetched: Instant,
-    /// Its name is being changed by this mount: what the tables say of the old one counts for nothing.
+    /// Its name is being changed or taken away by this mount: what the tables say of it counts for nothing.
     pub moving: bool,
     /// Grows with every local change; a refresh that started before one is dropped.
     pub version: u64,

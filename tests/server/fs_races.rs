@@ -74,12 +74,12 @@ impl Rig {
         look.await.unwrap().unwrap();
     }
 
-    /// Makes `change` with its commit's answer held, and looks a name up before that comes.
+    /// Makes `change` with its commit's answer held, and looks a name up before that comes: the number it had.
     async fn look_up_within(
         &self,
         (parent, name): (u64, &str),
         change: impl Future<Output = ()> + Send + 'static,
-    ) {
+    ) -> Option<u64> {
         self.wire.arm_at("COMMIT", 1, Fault::Late);
         let change = tokio::spawn(change);
         while !self.wire.fired() {
@@ -91,7 +91,7 @@ impl Rig {
         tokio::time::sleep(Duration::from_millis(200)).await;
         self.wire.answer();
         change.await.unwrap();
-        look.await.unwrap().unwrap();
+        look.await.unwrap().unwrap().map(|stat| stat.ino)
     }
 
     fn stored(&self, name: &str, want: &[u8]) {
@@ -159,6 +159,27 @@ fn a_look_up_of_the_old_name_while_a_file_is_renamed() {
         r.write(h, 0, b"three").await;
     });
     r.stored("/b", b"three");
+}
+
+#[test]
+fn a_look_up_of_the_new_name_while_a_file_replaces_another() {
+    let Some(r) = rig() else { return };
+    r.b.go(async {
+        let (new, _) = r.create(ROOT, "new", b"new").await;
+        let (old, h) = r.create(ROOT, "f", b"old").await;
+        for _ in 0..2 {
+            r.fs.lookup(ROOT, "f").await.unwrap();
+        }
+        let fs = r.fs.clone();
+        let rename = async move { fs.rename(ROOT, "new", ROOT, "f", 0).await.unwrap() };
+        let seen = r.look_up_within((ROOT, "f"), rename).await;
+        assert_eq!(seen, Some(old), "not renamed yet, as far as this mount can know");
+        assert_eq!(r.fs.lookup(ROOT, "f").await.unwrap().unwrap().ino, new);
+        assert_eq!(&r.fs.read(h, 0, 100).await.unwrap()[..], b"old", "who has it open keeps it");
+        r.fs.release(h).await;
+    });
+    r.stored("/f", b"new");
+    eventually("what was kept goes", Duration::from_secs(20), || r.b.tables.hidden().is_empty());
 }
 
 #[test]
