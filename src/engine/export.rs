@@ -6,7 +6,7 @@ use crate::format::descriptor::names::{ident, ident_list};
 use crate::format::descriptor::{Catalog, TableDescriptor};
 use crate::format::kv::datum::Datum;
 use crate::format::kv::error::Error as KvError;
-use crate::format::kv::layout::{Column, TableLayout};
+use crate::format::kv::layout::{Column, IndexLayout, TableLayout};
 use crate::format::kv::text::Style;
 use crate::format::kv::types::ColumnType;
 
@@ -286,7 +286,6 @@ impl State<'_> {
 
 /// What SELECT shows of a sequence.
 fn sequence_layout(catalog: &Catalog, table: &TableDescriptor) -> TableLayout {
-    use crate::format::kv::layout::{IndexKind, IndexLayout};
     let column = |id: u32, name: &str, ty: ColumnType| Column {
         id,
         name: name.to_owned(),
@@ -303,21 +302,7 @@ fn sequence_layout(catalog: &Catalog, table: &TableDescriptor) -> TableLayout {
             column(2, "log_cnt", ColumnType::INT8),
             column(3, "is_called", ColumnType::Bool),
         ],
-        primary: IndexLayout {
-            id: 1,
-            name: "primary".into(),
-            unique: true,
-            kind: IndexKind::Forward,
-            version: 0,
-            columns: Vec::new(),
-            suffix_ids: Vec::new(),
-            stored_ids: Vec::new(),
-            composite_ids: Vec::new(),
-            primary_encoding: false,
-            partial: false,
-            sharded: false,
-            ancestors: Vec::new(),
-        },
+        primary: IndexLayout::primary(Vec::new()),
         families: Vec::new(),
         indexes: Vec::new(),
     }

@@ -148,8 +148,8 @@ impl Drop for Waiting<'_> {
 /// A connection for one caller; requests made at the same time are pipelined.
 ///
 /// Every wait in which no byte moves is bounded by the statement timeout and by the deadline of the
-/// [`Retry`](super::Retry) it was made for. A future that is dropped in the middle costs the connection: it is closed instead of going back
-/// to the pool. What it had sent may have been done.
+/// [`Retry`](super::Retry) it was made for. A future that is dropped in the middle costs the connection: it is closed
+/// instead of going back to the pool. What it had sent may have been done.
 pub struct Conn {
     link: Option<Link>,
     pool: Arc<Inner>,

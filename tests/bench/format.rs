@@ -17,9 +17,7 @@ use userfilefs::format::kv::datum::{self, Datum};
 use userfilefs::format::kv::decimal::Decimal;
 use userfilefs::format::kv::envelope;
 use userfilefs::format::kv::error::Error as KvError;
-use userfilefs::format::kv::layout::{
-    Column, Direction, Family, IndexKind, IndexLayout, KeyColumn, TableLayout,
-};
+use userfilefs::format::kv::layout::{Column, Direction, Family, IndexLayout, KeyColumn, TableLayout};
 use userfilefs::format::kv::row::RowDecoder;
 use userfilefs::format::kv::row_encode::RowEncoder;
 use userfilefs::format::kv::types::{ColumnType, StringKind};
@@ -131,19 +129,8 @@ fn layout() -> TableLayout {
         .map(|(id, (name, ty))| Column { id, name: name.to_owned(), ty, nullable: id > 1, is_virtual: false })
         .collect();
     let primary = IndexLayout {
-        id: 1,
-        name: "primary".to_owned(),
-        unique: true,
-        kind: IndexKind::Forward,
         version: 1,
-        columns: vec![KeyColumn { id: 1, direction: Direction::Asc }],
-        suffix_ids: Vec::new(),
-        stored_ids: Vec::new(),
-        composite_ids: Vec::new(),
-        primary_encoding: false,
-        partial: false,
-        sharded: false,
-        ancestors: Vec::new(),
+        ..IndexLayout::primary(vec![KeyColumn { id: 1, direction: Direction::Asc }])
     };
     let families = vec![Family { id: 0, column_ids: (1..=10).collect(), default_column_id: 0 }];
     TableLayout {

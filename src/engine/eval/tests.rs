@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::format::kv::json;
-use crate::format::kv::layout::{Column, IndexKind, IndexLayout};
+use crate::format::kv::layout::{Column, IndexLayout};
 use crate::format::kv::types::StringKind;
 
 fn layout() -> TableLayout {
@@ -21,21 +21,7 @@ fn layout() -> TableLayout {
         nullable: true,
         is_virtual: false,
     };
-    let primary = IndexLayout {
-        id: 1,
-        name: "primary".into(),
-        unique: true,
-        kind: IndexKind::Forward,
-        version: 0,
-        columns: Vec::new(),
-        suffix_ids: Vec::new(),
-        stored_ids: Vec::new(),
-        composite_ids: Vec::new(),
-        primary_encoding: false,
-        partial: false,
-        sharded: false,
-        ancestors: Vec::new(),
-    };
+    let primary = IndexLayout::primary(Vec::new());
     TableLayout {
         key_prefix: Vec::new(),
         table_id: 1,

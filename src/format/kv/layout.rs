@@ -119,6 +119,25 @@ pub struct Ancestor {
 }
 
 impl IndexLayout {
+    /// A primary index of these key columns and nothing special: id 1, called `primary`.
+    pub fn primary(columns: Vec<KeyColumn>) -> IndexLayout {
+        IndexLayout {
+            id: 1,
+            name: "primary".into(),
+            unique: true,
+            kind: IndexKind::Forward,
+            version: 0,
+            columns,
+            suffix_ids: Vec::new(),
+            stored_ids: Vec::new(),
+            composite_ids: Vec::new(),
+            primary_encoding: false,
+            partial: false,
+            sharded: false,
+            ancestors: Vec::new(),
+        }
+    }
+
     /// Ids of the columns that its keys hold: its own, then those of the primary key.
     pub fn key_ids(&self) -> impl Iterator<Item = u32> {
         self.columns.iter().map(|column| column.id).chain(self.suffix_ids.iter().copied())

@@ -6,7 +6,7 @@ use userfilefs::format::kv::datum::{Datum, Interval};
 use userfilefs::format::kv::envelope::{self, Value};
 use userfilefs::format::kv::error::Error;
 use userfilefs::format::kv::layout::Direction::{self, Asc, Desc};
-use userfilefs::format::kv::layout::{Column, Family, IndexKind, IndexLayout, KeyColumn, TableLayout};
+use userfilefs::format::kv::layout::{Column, Family, IndexLayout, KeyColumn, TableLayout};
 use userfilefs::format::kv::row::{Decoded, RowDecoder};
 use userfilefs::format::kv::row_encode::RowEncoder;
 use userfilefs::format::kv::types::{ColumnType, EnumMember, EnumType, GeoShape, OidKind, StringKind};
@@ -91,20 +91,14 @@ fn pair(key_digits: &str, value_digits: &str) {
 }
 
 pub fn plain_index(id: u32, columns: &[(u32, Direction)]) -> IndexLayout {
+    let columns =
+        columns.iter().map(|(id, direction)| KeyColumn { id: *id, direction: *direction }).collect();
     IndexLayout {
         id,
         name: format!("index_{id}"),
         unique: id == 1,
-        kind: IndexKind::Forward,
         version: 2,
-        columns: columns.iter().map(|(id, direction)| KeyColumn { id: *id, direction: *direction }).collect(),
-        suffix_ids: vec![],
-        stored_ids: vec![],
-        composite_ids: vec![],
-        primary_encoding: false,
-        partial: false,
-        sharded: false,
-        ancestors: vec![],
+        ..IndexLayout::primary(columns)
     }
 }
 
