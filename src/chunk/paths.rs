@@ -8,6 +8,7 @@ use super::rows::{Batch, KIND_DIR, KIND_LINK, attr_params, params};
 use super::table::{FileTable, retrying};
 use super::types::{PathKind, PathRow};
 use crate::sql::{self, ErrorClass, ToSql};
+use std::collections::{BTreeMap, BTreeSet};
 
 fn path_text(row: &PathRow) -> Result<String, Error> {
     let text = String::from_utf8(row.path.clone())
@@ -26,17 +27,43 @@ impl FileTable {
     /// `exclusive`: there may be nothing at the path yet, neither a row, nor a file, nor anything below it, else
     /// [`Error::Exists`]. Otherwise an existing row is replaced.
     pub async fn put_path(&self, row: &PathRow, exclusive: bool) -> Result<(), Error> {
+        if !exclusive {
+            return self.put_paths(std::slice::from_ref(row)).await;
+        }
         self.check_writable()?;
         let path = path_text(row)?;
         self.ensure_attrs().await?;
         retrying!(self, "store a directory or link", |retry| {
-            let batch = self.put_path_batch(row, &path, exclusive);
+            let mut batch = Batch::default();
+            self.put_path_row(&mut batch, row, &path, exclusive);
+            self.keep_dir(&mut batch, split_path(&path).0, false);
             match self.durable(retry, &batch).await {
                 Ok(counts) if counts.first() == Some(&0) => self.taken(retry, row, &path).await,
                 Err(e) if e.class() == ErrorClass::Exists => self.taken(retry, row, &path).await,
                 Ok(_) => Ok(()),
                 Err(e) => Err(e.into()),
             }
+        })
+    }
+
+    /// As [`FileTable::put_path`] for several paths, in one transaction: all or none. Existing rows are replaced.
+    pub async fn put_paths(&self, rows: &[PathRow]) -> Result<(), Error> {
+        self.check_writable()?;
+        if rows.is_empty() {
+            return Ok(());
+        }
+        // By path, so that two clients with the same rows wait for each other and not in a ring.
+        let mut paths = BTreeMap::new();
+        for row in rows {
+            paths.insert(path_text(row)?, row);
+        }
+        self.ensure_attrs().await?;
+        retrying!(self, "store directories or links", |retry| {
+            let mut batch = Batch::default();
+            paths.iter().for_each(|(path, row)| self.put_path_row(&mut batch, row, path, false));
+            let above: BTreeSet<&str> = paths.keys().map(|path| split_path(path).0).collect();
+            above.iter().for_each(|dir| self.keep_dir(&mut batch, dir, false));
+            Ok(self.durable(retry, &batch).await.map(|_| ())?)
         })
     }
 
@@ -51,7 +78,7 @@ impl FileTable {
         Err(Error::Exists(path.to_owned()))
     }
 
-    fn put_path_batch(&self, row: &PathRow, path: &str, exclusive: bool) -> Batch {
+    fn put_path_row(&self, batch: &mut Batch, row: &PathRow, path: &str, exclusive: bool) {
         let t = &self.inner.tables;
         let (dir, last) = split_path(path);
         let (kind, target) = match &row.kind {
@@ -80,10 +107,7 @@ impl FileTable {
                      target = excluded.target, mode = excluded.mode, uid = excluded.uid, gid = excluded.gid, \
                      xattrs = excluded.xattrs";
         }
-        let mut batch = Batch::default();
         batch.add(text, params);
-        self.keep_dir(&mut batch, dir, false);
-        batch
     }
 
     /// Removes the companion row of a directory or link, in one durable transaction. [`Error::NotEmpty`] if it is a

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::error::{FsError, Result};
-use super::node::{DirMeta, DirNode, FileNode, Meta};
+use super::node::{DirNode, FileNode, Meta};
 use super::tree::{Body, ROOT};
 use super::{UserfileFs, control};
 use crate::chunk::{Attrs, PathKind, PathRow};
@@ -340,52 +340,6 @@ impl UserfileFs {
             st.attr_dirty = true;
         }
         self.look_after_dir(dir);
-    }
-
-    /// Writes a directory's attributes down, if they changed.
-    pub(super) async fn store_dir(&self, dir: &Arc<DirNode>) -> Result<()> {
-        let _io = dir.io.lock().await;
-        let _quiet = self.moves.read().await;
-        let (row, version) = {
-            let st = dir.st.lock();
-            if !st.attr_dirty || st.unlinked {
-                return Ok(());
-            }
-            if !self.table.attrs_available() {
-                drop(st);
-                let mut st = dir.st.lock();
-                st.attr_dirty = false;
-                st.pinned = true;
-                return Ok(());
-            }
-            ((st.attrs.clone(), st.mtime), st.version)
-        };
-        {
-            // Set to what they were: rsync does that to each directory that it has filled.
-            let mut st = dir.st.lock();
-            if st.version == version && st.stored.as_ref() == Some(&row) {
-                st.attr_dirty = false;
-                return Ok(());
-            }
-        }
-        let Ok(path) = self.stored_path(dir.ino) else { return Ok(()) };
-        let path = if path.is_empty() { "/".to_owned() } else { path };
-        let (attrs, mtime) = row.clone();
-        self.table
-            .put_path(&PathRow { path: path.into_bytes(), kind: PathKind::Dir, attrs, mtime }, false)
-            .await?;
-        let mut st = dir.st.lock();
-        st.written_down = true;
-        st.stored = Some(row.clone());
-        st.fetched = Instant::now();
-        if st.version == version {
-            st.attr_dirty = false;
-        }
-        drop(st);
-        if let Some((parent, name)) = self.place(dir.ino).filter(|_| dir.ino != ROOT) {
-            self.note(parent, &name, Some(Meta::Dir(DirMeta { row: Some(row) })));
-        }
-        Ok(())
     }
 
     /// The target of a symbolic link.

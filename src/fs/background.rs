@@ -27,6 +27,8 @@ const ATTR_DELAY: Duration = Duration::from_millis(200);
 const EMPTY_DELAY: Duration = Duration::from_secs(1);
 /// A batch of small files, at most.
 const BATCH_FILES: usize = 128;
+/// Directories whose attributes are stored together, at most.
+const BATCH_DIRS: usize = 128;
 /// A batch of small files, at most, in bytes.
 const BATCH_BYTES: usize = 8 << 20;
 /// Files that wait for a batch, at most; then close waits too.
@@ -149,7 +151,7 @@ impl UserfileFs {
 
     /// Stores what is due, or with `all` everything that can be stored. Returns the failures.
     pub(super) async fn do_put_off(self: &Arc<Self>, all: bool) -> Vec<(Arc<FileNode>, FsError)> {
-        let mut due = Vec::new();
+        let (mut files, mut dirs) = (Vec::new(), Vec::new());
         self.pending.lock().retain(|_, pending| match pending {
             Pending::File(file) => {
                 let mut st = file.st.lock();
@@ -160,12 +162,12 @@ impl UserfileFs {
                     }
                     Due::Later => {
                         if all {
-                            due.push(Pending::File(file.clone()));
+                            files.push(file.clone());
                         }
                         true
                     }
                     Due::Now => {
-                        due.push(Pending::File(file.clone()));
+                        files.push(file.clone());
                         true
                     }
                 }
@@ -174,31 +176,42 @@ impl UserfileFs {
                 let st = dir.st.lock();
                 let wanted = st.attr_dirty && !st.unlinked;
                 if wanted && (all || since.elapsed() >= ATTR_DELAY) {
-                    due.push(Pending::Dir(dir.clone(), *since));
+                    dirs.push(dir.clone());
                 }
                 wanted
             }
         });
         let mut failures = Vec::new();
-        for item in due {
-            match item {
-                Pending::File(file) => {
-                    let ino = file.ino;
-                    if let Err(e) = self.store(&file).await {
-                        self.put_off_failed(&file, &e).await;
-                        failures.push((file, e));
-                    }
-                    self.tree.lock().evict(ino);
-                }
-                Pending::Dir(dir, _) => {
-                    if let Err(e) = self.store_dir(&dir).await {
+        for file in files {
+            let ino = file.ino;
+            if let Err(e) = self.store(&file).await {
+                self.put_off_failed(&file, &e).await;
+                failures.push((file, e));
+            }
+            self.tree.lock().evict(ino);
+        }
+        for batch in dirs.chunks(BATCH_DIRS) {
+            self.put_off_dirs(batch).await;
+        }
+        failures
+    }
+
+    async fn put_off_dirs(&self, dirs: &[Arc<DirNode>]) {
+        match self.store_dirs(dirs).await {
+            Ok(()) => {}
+            Err(e) if e.is_transient() => {
+                log::warn!("the attributes of {} directories are not stored yet: {e}", dirs.len());
+            }
+            Err(_) => {
+                // One of them stands in the way of all: one by one.
+                for dir in dirs {
+                    if let Err(e) = self.store_dir(dir).await {
                         log::warn!("the attributes of a directory could not be stored: {e}");
                         dir.st.lock().attr_dirty = e.is_transient();
                     }
                 }
             }
         }
-        failures
     }
 
     /// Nobody waits for the answer of a put-off store: what can still be told, is. While the server is away it stays

@@ -12,6 +12,7 @@
 //! | `lookup` | when the tables are asked, and when a cached listing answers |
 //! | `readdir` | listings and the snapshots of open directories |
 //! | `attr` | stat, setattr, extended attributes, statfs |
+//! | `dirs` | storing directories' attributes, several at once |
 //! | `open`, `read`, `write`, `store` | handles, read-ahead, buffering, publishing |
 //! | `copy` | copy_file_range on the server |
 //! | `namespace` | create, mkdir, unlink, rmdir, rename, symlink |
@@ -24,6 +25,7 @@ pub mod cache;
 mod config;
 mod control;
 mod copy;
+mod dirs;
 mod error;
 mod lookup;
 mod names;
@@ -229,7 +231,6 @@ impl UserfileFs {
             let mut st = dir.st.lock();
             st.mtime = st.mtime.max(now);
             st.ctime = st.ctime.max(now);
-            st.version += 1;
         }
     }
 }

@@ -350,7 +350,7 @@ pub struct DirState {
     pub misses: u32,
     /// When the tables were last asked about the directory itself.
     pub fetched: Instant,
-    /// Grows with every local change.
+    /// Grows with every local change of attributes and place.
     pub version: u64,
     /// Names opened for reading one after another: how many, and the last (for read-ahead).
     pub reads: (u32, String),

@@ -147,6 +147,18 @@ fn directories_and_links() {
             assert_eq!(t.lookup("/a/b").await.unwrap().path.unwrap().attrs, Attrs::default());
             assert!(t.remove_path("/a/b", Some("/a")).await.unwrap());
             assert!(!t.remove_path("/a/b", None).await.unwrap());
+            // Several at once: all, with the directories above them, or none.
+            let changed = PathRow { attrs: Attrs::default(), ..dir("/s/a") };
+            t.put_path(&dir("/s/a"), true).await.unwrap();
+            t.put_paths(&[dir("/s/u/b"), changed.clone(), link("/s/v/l", "x")]).await.unwrap();
+            assert_eq!(t.lookup("/s/a").await.unwrap().path, Some(changed.clone()));
+            for path in ["/s/u", "/s/u/b", "/s/v", "/s/v/l"] {
+                assert!(t.lookup(path).await.unwrap().path.is_some(), "{path}");
+            }
+            let refused = t.put_paths(&[dir("/s/a"), dir("/s/../b")]).await;
+            assert!(matches!(refused, Err(Error::Name(_))));
+            assert_eq!(t.lookup("/s/a").await.unwrap().path, Some(changed));
+            t.put_paths(&[]).await.unwrap();
             // The root.
             t.put_path(&dir(""), false).await.unwrap();
             t.put_path(&dir("/"), false).await.unwrap();

@@ -207,6 +207,15 @@ fn directories() {
         async |t, ()| assert!(t.lookup("/n/m").await.unwrap().path.is_some()),
     );
     at_every_message(
+        "attributes of directories",
+        async |t| t.put_path(&dir("/n/m"), true).await.unwrap(),
+        async |t, ()| t.put_paths(&[PathRow { mtime: Micros(7), ..dir("/n/m") }, dir("/o/p")]).await,
+        async |t, ()| {
+            assert_eq!(t.lookup("/n/m").await.unwrap().path.unwrap().mtime, Micros(7));
+            assert!(t.lookup("/o/p").await.unwrap().path.is_some());
+        },
+    );
+    at_every_message(
         "rmdir",
         async |t| t.put_path(&dir("/n/m"), true).await.unwrap(),
         async |t, ()| {

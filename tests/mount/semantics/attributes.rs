@@ -1,11 +1,12 @@
 //! Modes, owners, times, links, extended attributes.
 
+use std::collections::BTreeSet;
 use std::fs::Permissions;
 use std::io::Write;
 use std::os::fd::IntoRawFd;
 use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt, chown, lchown, symlink};
 use std::os::unix::process::CommandExt;
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use crate::mount;
 use crate::support::mounted::pattern;
@@ -192,6 +193,41 @@ fn directory_times_move() {
     moved(&mut last, "renaming");
     std::fs::remove_file(m.path("d/g")).expect("unlink");
     moved(&mut last, "removing");
+}
+
+/// What changes of several directories at one time is stored in one transaction, and once, also while names come and
+/// go in them.
+#[test]
+fn directories_are_stored_together_and_once() {
+    let m = mount!();
+    let dirs: Vec<_> = (0..10).map(|i| m.path(&format!("d{i}"))).collect();
+    dirs.iter().for_each(|dir| std::fs::create_dir(dir).expect("mkdir"));
+    let db = m.db();
+    let sql = format!(
+        "SELECT name::text, xmin::text FROM {} WHERE name LIKE 'd_' ORDER BY name",
+        m.tables().attrs()
+    );
+    let writers = || -> Vec<(String, String)> {
+        db.query(&sql, &[]).iter().map(|row| (row.get(0), row.get(1))).collect()
+    };
+    let made = writers();
+    assert_eq!(made.len(), dirs.len());
+    for dir in &dirs {
+        std::fs::set_permissions(dir, Permissions::from_mode(0o711)).expect("chmod");
+    }
+    let mut seen: BTreeSet<(String, String)> = BTreeSet::new();
+    let start = Instant::now();
+    let mut count = 0;
+    while start.elapsed() < Duration::from_millis(1500) {
+        for dir in &dirs {
+            count += 1;
+            std::fs::write(dir.join(count.to_string()), "").expect("create");
+        }
+        seen.extend(writers().into_iter().filter(|row| !made.contains(row)));
+    }
+    assert_eq!(seen.len(), dirs.len(), "each is stored, and once: {seen:?}");
+    let transactions: BTreeSet<&String> = seen.iter().map(|(_, transaction)| transaction).collect();
+    assert!(transactions.len() <= 3, "they go together: {seen:?}");
 }
 
 /// Symbolic links hold any target, are followed, listed as links and removed without their target.
