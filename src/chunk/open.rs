@@ -62,19 +62,15 @@ impl FileTable {
     async fn find_or_create(&self) -> Result<bool, Error> {
         let prefix = &self.inner.prefix;
         let names = [prefix.files_table(), prefix.payload_table(), prefix.attrs_table()];
-        let found: Vec<String> = retrying!(self, "look for the tables", |r| {
-            let mut found = self.existing(r, &names).await?;
-            let t = &self.inner.tables;
-            for (name, table) in names.iter().zip([&t.files, &t.payload]) {
-                if !found.contains(name) && self.in_spite_of_the_catalog(r, table).await? {
-                    found.push(name.clone());
-                }
-            }
-            Ok(found)
-        })?;
-        let has = |n: &String| found.contains(n);
-        match (has(&names[0]), has(&names[1])) {
-            (true, true) => return Ok(has(&names[2])),
+        let has = |found: &[String], n: usize| found.contains(&names[n]);
+        let mut found = self.find(&names).await?;
+        if has(&found, 0) != has(&found, 1) {
+            // The tables are looked for one after the other, and may have been made in between. They are made and
+            // dropped together: a second look sees both, or none, unless one of them really is missing.
+            found = self.find(&names).await?;
+        }
+        match (has(&found, 0), has(&found, 1)) {
+            (true, true) => return Ok(has(&found, 2)),
             (false, false) => {}
             (files, _) => return Err(Error::HalfTables { missing: names[usize::from(files)].clone() }),
         }
@@ -85,7 +81,21 @@ impl FileTable {
         if made && let Err(e) = self.grants().await {
             log::warn!("privileges of the new tables could not be set: {e}");
         }
-        Ok(has(&names[2]))
+        Ok(has(&found, 2))
+    }
+
+    /// Those of the tables that are there, in whatever state this user may see them.
+    async fn find(&self, names: &[String; 3]) -> Result<Vec<String>, Error> {
+        retrying!(self, "look for the tables", |r| {
+            let mut found = self.existing(r, names).await?;
+            let t = &self.inner.tables;
+            for (name, table) in names.iter().zip([&t.files, &t.payload]) {
+                if !found.contains(name) && self.in_spite_of_the_catalog(r, table).await? {
+                    found.push(name.clone());
+                }
+            }
+            Ok(found)
+        })
     }
 
     /// Whether a table that the catalog does not show is there all the same: CockroachDB shows a user only those

@@ -1,6 +1,7 @@
 //! `chunk`: several clients at the same names at the same time.
 
 use crate::chunk_bench::*;
+use crate::support::wire::{Fault, Wire};
 use std::time::{Duration, Instant};
 use userfilefs::chunk::*;
 
@@ -198,4 +199,24 @@ fn the_companion_table_is_made_by_all_at_once() {
         }
     });
     assert_eq!(b.tables.db.query("SELECT 1 FROM t_userfilefs_attrs", &[]).len(), 6);
+}
+
+/// The files table is not there when it is asked for, the payload table is a moment later.
+#[test]
+fn tables_made_while_they_are_looked_for() {
+    let Some(b) = Bench::new() else { return };
+    let wire = Wire::new(b.server.port());
+    let (quick, slow) = (b.pool(), b.pool_at(&wire.url(&b.server.url(&b.database))));
+    wire.arm_at("t_upload_files\" LIMIT 0", 1, Fault::Late);
+    b.go(async {
+        let open = tokio::spawn(FileTable::open(slow, b.prefix(), tiny()));
+        while !wire.fired() {
+            tokio::time::sleep(Duration::from_millis(2)).await;
+        }
+        tokio::time::sleep(Duration::from_millis(100)).await;
+        FileTable::open(quick, b.prefix(), tiny()).await.unwrap();
+        wire.answer();
+        open.await.unwrap().unwrap();
+    });
+    b.tables.assert_contract(TINY);
 }
