@@ -1,6 +1,8 @@
 //! When the tables are asked for a name, and when a cached listing answers.
 //!
-//! A fresh listing answers every look-up in its directory, found or not. With a stale one, names
+//! A fresh listing answers every look-up in its directory, found or not: but that a name is not there is believed
+//! for a moment only, unless many such names are asked for in a row, as when a directory is filled. So what another
+//! client has just stored is found by whoever asks for it. With a stale one, names
 //! are looked up singly until that has cost as much as listing the directory again would: then it
 //! is listed. So a few look-ups in a huge directory stay cheap, and a copy of a whole tree costs a
 //! query a page.
@@ -27,6 +29,11 @@ const PROBE_ENTRIES: usize = 1000;
 const UNKNOWN_COST: Duration = Duration::from_millis(300);
 /// Cached entries over all directories; beyond it listings that are not in use are dropped.
 const LISTED_ENTRIES_MAX: usize = 400_000;
+
+/// The part of the timeout for which it is believed that a name is not there.
+const ABSENT_PART: u32 = 10;
+/// So many names in a row that were not there make it believed as long as everything else.
+const ABSENT_RUN: u32 = 8;
 
 /// How often a name is asked for anew because names were taken out of its directory meanwhile.
 const ASKED_AGAIN_MAX: u32 = 3;
@@ -74,11 +81,9 @@ impl UserfileFs {
         if let Some(stat) = self.local_child(parent, name) {
             return Some(Ok(Some(stat)));
         }
-        let asked = Instant::now();
-        let meta = {
-            let st = dir.st.lock();
-            let listing = self.fresh(&st)?;
-            listing.entries.get(name).cloned()
+        let (meta, asked) = {
+            let mut st = dir.st.lock();
+            self.listed(&mut st, name)?
         };
         self.adopt(parent, name, meta, asked, false).map(Ok)
     }
@@ -116,8 +121,40 @@ impl UserfileFs {
         }
     }
 
+    /// How long the kernel may believe that a name is not there.
+    pub fn absent_timeout(&self) -> Duration {
+        self.cfg.entry_timeout / ABSENT_PART
+    }
+
     fn fresh<'a>(&self, st: &'a DirState) -> Option<&'a Listing> {
-        st.listing.as_ref().filter(|l| l.at.elapsed() < self.cfg.attr_timeout)
+        st.listing.as_ref().filter(|l| !l.stale && l.at.elapsed() < self.cfg.attr_timeout)
+    }
+
+    /// What a fresh listing says of a name, and as of when. None: there is none, or it is not to be believed that the
+    /// name is not there; then the listing counts as stale.
+    fn listed(&self, st: &mut DirState, name: &str) -> Option<(Option<Meta>, Instant)> {
+        let now = Instant::now();
+        let listing = self.fresh(st)?;
+        if let Some(meta) = listing.entries.get(name) {
+            return Some((Some(meta.clone()), now));
+        }
+        let (asked, age) = (listing.asked, listing.at.elapsed());
+        if age < self.cfg.attr_timeout / ABSENT_PART || self.is_filled(st) {
+            self.note_absent(st);
+            return Some((None, asked));
+        }
+        st.listing.iter_mut().for_each(|l| l.stale = true);
+        None
+    }
+
+    /// Whether names that are not there were asked for in a row lately.
+    fn is_filled(&self, st: &DirState) -> bool {
+        st.absent.0 >= ABSENT_RUN && st.absent.1.elapsed() < self.cfg.attr_timeout
+    }
+
+    fn note_absent(&self, st: &mut DirState) {
+        let goes_on = st.absent.1.elapsed() < self.cfg.attr_timeout;
+        st.absent = (if goes_on { st.absent.0.saturating_add(1) } else { 1 }, Instant::now());
     }
 
     /// What a name is now, asked of a listing or of the tables.
@@ -133,8 +170,8 @@ impl UserfileFs {
         }
         let plan = {
             let mut st = dir.st.lock();
-            if let Some(listing) = self.fresh(&st) {
-                return Ok(listing.entries.get(name).cloned());
+            if let Some((meta, _)) = self.listed(&mut st, name) {
+                return Ok(meta);
             }
             st.misses += 1;
             match &st.listing {
@@ -159,7 +196,14 @@ impl UserfileFs {
         }
         let start = Instant::now();
         let meta = self.ask(parent, name).await?;
-        dir.st.lock().spent += start.elapsed();
+        let mut st = dir.st.lock();
+        st.spent += start.elapsed();
+        if meta.is_none() {
+            self.note_absent(&mut st);
+        } else if st.listing.as_ref().is_some_and(|l| l.stale && !l.entries.contains_key(name)) {
+            // Another client stores here, and what it stores is asked for.
+            st.absent.0 = 0;
+        }
         Ok(meta)
     }
 
@@ -342,7 +386,7 @@ impl UserfileFs {
             }
         }
         let count = entries.len();
-        st.listing = Some(Listing { entries, at: Instant::now(), cost: start.elapsed() });
+        st.listing = Some(Listing::new(entries, start));
         st.spent = Duration::ZERO;
         st.misses = 0;
         drop(st);

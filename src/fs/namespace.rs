@@ -254,11 +254,8 @@ impl UserfileFs {
             }
             st.pinned = !written_down;
             // Known to be empty: nothing has to be asked while it is filled.
-            st.listing = Some(Listing {
-                entries: Default::default(),
-                at: Instant::now(),
-                cost: Duration::from_millis(1),
-            });
+            let listing = Listing::new(Default::default(), Instant::now());
+            st.listing = Some(Listing { cost: Duration::from_millis(1), ..listing });
         }
         self.tree.lock().reference(made.ino);
         self.touch_dir(parent);

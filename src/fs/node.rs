@@ -348,6 +348,8 @@ pub struct DirState {
     pub spent: Duration,
     /// Single look-ups since then.
     pub misses: u32,
+    /// Names asked for in a row that were not there, and when the last one was.
+    pub absent: (u32, Instant),
     /// When the tables were last asked about the directory itself.
     pub fetched: Instant,
     /// Grows with every local change of attributes and place.
@@ -362,10 +364,21 @@ pub struct DirState {
 pub struct Listing {
     /// Names with what they are.
     pub entries: BTreeMap<String, Meta>,
+    /// When the tables were asked.
+    pub asked: Instant,
     /// When it was made.
     pub at: Instant,
     /// What it cost.
     pub cost: Duration,
+    /// Out of date before its time.
+    pub stale: bool,
+}
+
+impl Listing {
+    /// One whose question was `asked` and is answered now.
+    pub fn new(entries: BTreeMap<String, Meta>, asked: Instant) -> Self {
+        Listing { entries, asked, at: Instant::now(), cost: asked.elapsed(), stale: false }
+    }
 }
 
 impl DirNode {
@@ -390,6 +403,7 @@ impl DirNode {
                 log: Vec::new(),
                 spent: Duration::ZERO,
                 misses: 0,
+                absent: (0, Instant::now()),
                 fetched: Instant::now(),
                 version: 0,
                 reads: (0, String::new()),

@@ -151,13 +151,12 @@ fn owner(req: &Request) -> Owner {
 fn reply_lookup(
     reply: ReplyEntry,
     answer: fs::Result<Option<Stat>>,
-    attr_ttl: Duration,
-    entry_ttl: Duration,
+    (attr_ttl, entry_ttl, absent_ttl): (Duration, Duration, Duration),
 ) {
     match answer {
         Ok(Some(stat)) => reply.entry_with_ttls(&attr_ttl, &entry_ttl, &file_attr(&stat), Generation(0)),
-        // A negative entry: the kernel remembers that there is no such name.
-        Ok(None) => reply.entry(&entry_ttl, &missing_attr(), Generation(0)),
+        // A negative entry: the kernel remembers for a moment that there is no such name.
+        Ok(None) => reply.entry(&absent_ttl, &missing_attr(), Generation(0)),
         Err(e) => reply.error(errno("lookup", &e)),
     }
 }
@@ -296,14 +295,14 @@ impl Filesystem for Adapter {
             Err(FsError::NotUtf8) => return reply.error(Errno::ENOENT),
             Err(e) => return reply.error(errno("lookup", &e)),
         };
-        let (attr_ttl, entry_ttl) = (self.attr_ttl(), self.entry_ttl());
+        let times = (self.attr_ttl(), self.entry_ttl(), self.fs.absent_timeout());
         if let Some(answer) = self.fs.try_lookup(parent.0, name) {
-            return reply_lookup(reply, answer, attr_ttl, entry_ttl);
+            return reply_lookup(reply, answer, times);
         }
         let (fs, name) = (self.fs.clone(), name.to_owned());
         self.runtime.spawn(async move {
             let answer = fs.lookup(parent.0, &name).await;
-            reply_lookup(reply, answer, attr_ttl, entry_ttl);
+            reply_lookup(reply, answer, times);
         });
     }
 

@@ -1,7 +1,7 @@
 //! Other clients, other mounts, read-only mounts, parts of a store.
 
 use std::io::{Read, Write};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crate::mount;
 use crate::support::alone::alone;
@@ -42,6 +42,44 @@ fn other_clients_changes_show() {
         m.db().exec(&format!("UPDATE {} SET upload_time = '2020-01-01'", m.tables().files));
     }
     eventually("shows the new bytes", SOON, || std::fs::read(m.path("same")).is_ok_and(|d| d == b"bbbb"));
+}
+
+/// What another client has stored is there for whoever asks for its name, however lately the directory was listed or
+/// the name was missing; a directory that is being filled is not asked about each name.
+#[test]
+fn new_names_are_there_when_asked_for() {
+    let m = mount!();
+    if m.is_plain() {
+        return;
+    }
+    let lately = Duration::from_millis(150);
+    for i in 0..12 {
+        let name = format!("f{i}");
+        assert!(!m.path(&name).exists());
+        std::fs::read_dir(m.dir()).expect("list").for_each(drop);
+        std::thread::sleep(lately);
+        m.store(&format!("/{name}"), &pattern(i, 100));
+        assert!(std::fs::read(m.path(&name)).expect("the new file") == pattern(i, 100), "{name}");
+    }
+    let questions = || {
+        let stats = std::fs::read_to_string(m.path(".userfilefs/stats")).expect("stats");
+        let count = |word: &str| {
+            let line = stats.lines().find_map(|line| line.strip_prefix(word)).expect("a counter");
+            line.trim().parse::<u64>().expect("a number")
+        };
+        count("lookups ") + count("list_pages ")
+    };
+    std::fs::read_dir(m.dir()).expect("list").for_each(drop);
+    std::thread::sleep(lately);
+    let (start, before) = (Instant::now(), questions());
+    // So slowly that what is believed for a moment only would be asked for again and again.
+    for i in 0..90 {
+        std::fs::write(m.path(&format!("new{i}")), "").expect("write");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    let allowed = 12 + 4 * start.elapsed().as_secs();
+    let asked = questions() - before;
+    assert!(asked <= allowed, "{asked} questions for 90 new files, {allowed} allowed");
 }
 
 /// A second mount of the same store sees what the first one closed, and the first sees what the second changed.
