@@ -5,6 +5,7 @@
 
 mod daemon;
 mod helper;
+mod readme;
 mod scripts;
 mod systemd;
 mod unmount;
