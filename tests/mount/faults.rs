@@ -260,23 +260,10 @@ fn edit(m: &Mount, at: u64, data: &[u8]) -> Result<(), i32> {
     written.and(nix::unistd::close(file.into_raw_fd()).map_err(|e| e as i32))
 }
 
-/// Tries again for some seconds: without a fault, too, a busy machine's server can take longer to answer than the
-/// `timeo` of these mounts.
-fn insist<T, E>(mut act: impl FnMut() -> Result<T, E>) -> Result<T, E> {
-    let end = Instant::now() + Duration::from_secs(20);
-    loop {
-        match act() {
-            Err(_) if Instant::now() < end => std::thread::sleep(Duration::from_millis(50)),
-            result => return result,
-        }
-    }
-}
-
 /// Runs one scenario with a fault at the `n`th message; false when it needed fewer messages.
 fn with_fault(stage: &Stage, wire: &Wire, m: &Mount, scenario: &Scenario, n: u64, fault: Fault) -> bool {
     let what = format!("{}, {fault:?} at message {n}", scenario.name);
-    insist(|| put(&m.path("f"), &old()))
-        .unwrap_or_else(|e| panic!("{what}: preparing: errno {e}\n{}", m.log_text()));
+    put(&m.path("f"), &old()).unwrap_or_else(|e| panic!("{what}: preparing: errno {e}\n{}", m.log_text()));
     wire.arm(n, fault);
     let result = (scenario.act)(m);
     let fired = wire.disarm();
@@ -292,8 +279,7 @@ fn with_fault(stage: &Stage, wire: &Wire, m: &Mount, scenario: &Scenario, n: u64
         assert_eq!(result, Ok(()), "{what}: a lost connection is made again\n{}", m.log_text());
         assert!(stored == new, "{what}: {} bytes are stored", stored.len());
     }
-    let found =
-        insist(|| std::fs::read(m.path("f"))).unwrap_or_else(|e| panic!("{what}: {e}\n{}", m.log_text()));
+    let found = std::fs::read(m.path("f")).unwrap_or_else(|e| panic!("{what}: {e}\n{}", m.log_text()));
     assert!(found == stored || result.is_err(), "{what}: the mount shows other contents");
     fired
 }
