@@ -2,10 +2,9 @@
 //!
 //! A fresh listing answers every look-up in its directory, found or not: but that a name is not there is believed
 //! for a moment only, unless many such names are asked for in a row, as when a directory is filled. So what another
-//! client has just stored is found by whoever asks for it. With a stale one, names
-//! are looked up singly until that has cost as much as listing the directory again would: then it
-//! is listed. So a few look-ups in a huge directory stay cheap, and a copy of a whole tree costs a
-//! query a page.
+//! client has just stored is found by whoever asks for it. With a stale one, names are looked up singly until that
+//! has cost as much as listing the directory again would: then it is listed. So a few look-ups in a huge directory
+//! stay cheap, and a copy of a whole tree costs a query a page.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -126,7 +125,8 @@ impl UserfileFs {
         self.cfg.entry_timeout / ABSENT_PART
     }
 
-    fn fresh<'a>(&self, st: &'a DirState) -> Option<&'a Listing> {
+    /// The cached listing, while it may still answer.
+    pub(super) fn fresh<'a>(&self, st: &'a DirState) -> Option<&'a Listing> {
         st.listing.as_ref().filter(|l| !l.stale && l.at.elapsed() < self.cfg.attr_timeout)
     }
 
@@ -143,7 +143,9 @@ impl UserfileFs {
             self.note_absent(st);
             return Some((None, asked));
         }
-        st.listing.iter_mut().for_each(|l| l.stale = true);
+        if let Some(listing) = &mut st.listing {
+            listing.stale = true;
+        }
         None
     }
 

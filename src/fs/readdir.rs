@@ -242,8 +242,7 @@ impl UserfileFs {
                 .collect()
         };
         for dir in next {
-            let stale =
-                dir.st.lock().listing.as_ref().is_none_or(|l| l.at.elapsed() >= self.cfg.attr_timeout);
+            let stale = self.fresh(&dir.st.lock()).is_none();
             if stale && dir.fetch.try_lock().is_ok() {
                 let fs = self.clone();
                 // A failure shows when the directory is read.
