@@ -15,7 +15,6 @@ use crate::format::kv::envelope;
 use crate::format::kv::key;
 use crate::format::kv::mvcc;
 use crate::format::kv::row::row_prefix;
-use crate::format::kv::varint::Reader as KeyReader;
 use crate::format::manifest::names::{self, FileKind};
 use crate::format::manifest::{self, File, Manifest, Timestamp, chain, elide};
 use crate::format::sst::{self, ReadAt, Reader};
@@ -210,6 +209,18 @@ impl LayerTables {
         }
     }
 
+    /// What the entries of a key's index count as.
+    fn index_of(&self, key: &[u8]) -> Option<IndexOf> {
+        let (prefix, ids) = key::index_prefix(key).ok()?;
+        Some(IndexOf {
+            prefix: prefix.to_vec(),
+            rows: self.primaries.contains(&ids),
+            of_first_index: ids.1 == 1,
+            of_unknown: ids.1 == 1 && !self.knows(ids.0),
+            in_pieces: self.in_families.contains(&ids.0),
+        })
+    }
+
     fn knows(&self, table: u64) -> bool {
         self.primaries.range((table, 0)..=(table, u64::MAX)).next().is_some()
     }
@@ -250,8 +261,18 @@ fn check_file(task: &Task<'_>, consumer: Option<Consumer<'_>>, progress: &Progre
     };
     let counts = task.entries.iter().map(|_| Counts::default()).collect();
     let key = prefix.to_vec();
-    let mut look =
-        Look { task, prefix, place: &place, report, counts, at: 0, key, last_key: Vec::new(), consumer };
+    let mut look = Look {
+        task,
+        prefix,
+        place: &place,
+        report,
+        counts,
+        at: 0,
+        key,
+        last: Last::default(),
+        index: None,
+        consumer,
+    };
     if let Err(error) = look.tombstones(&reader) {
         look.report.error(error);
     }
@@ -324,7 +345,37 @@ struct Counts {
     of_unknown: i64,
     /// A row may have been counted twice: its versions, or its families, came in two pieces.
     in_pieces: bool,
-    last_prefix: Vec<u8>,
+}
+
+/// Where an entry stands after the one before.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Place {
+    /// An older version.
+    SameKey,
+    /// Another family of its row.
+    SameRow,
+    NewRow,
+}
+
+/// The entry before.
+#[derive(Default)]
+struct Last {
+    key: Vec<u8>,
+    /// How much of the key is the row's; 0 where it cannot be told.
+    row_len: usize,
+    /// Which of the manifest's entries it belongs to.
+    at: usize,
+}
+
+/// An index that keys belong to.
+struct IndexOf {
+    /// What its keys begin with.
+    prefix: Vec<u8>,
+    /// Of each counter, whether its entries count there.
+    rows: bool,
+    of_first_index: bool,
+    of_unknown: bool,
+    in_pieces: bool,
 }
 
 struct Look<'a, 't> {
@@ -339,7 +390,8 @@ struct Look<'a, 't> {
     at: usize,
     /// The current key, whole.
     key: Vec<u8>,
-    last_key: Vec<u8>,
+    last: Last,
+    index: Option<IndexOf>,
     consumer: Option<Consumer<'t>>,
 }
 
@@ -449,14 +501,9 @@ impl<'a> Look<'a, '_> {
         if let Err(error) = envelope::open_verified(key, value) {
             self.damage(offset, format!("key {}: {error}", shown()));
         }
-        let first = self.last_key != key;
-        if first {
-            self.last_key.clear();
-            self.last_key.extend_from_slice(key);
-        }
-        let Some(prefix) = self.count(key, value, first, offset) else { return };
-        if let Some(consumer) = self.consumer.as_mut().filter(|_| first) {
-            consumer.pair((key, version), prefix, value, offset);
+        let Some(place) = self.count(key, value, offset) else { return };
+        if let Some(consumer) = self.consumer.as_mut().filter(|_| place != Place::SameKey) {
+            consumer.pair((key, version), place == Place::NewRow, value, offset);
         }
     }
 
@@ -481,33 +528,43 @@ impl<'a> Look<'a, '_> {
         }
     }
 
-    /// Counts an entry. Gives its row prefix.
-    fn count<'k>(&mut self, key: &'k [u8], value: &[u8], first: bool, offset: u64) -> Option<&'k [u8]> {
-        let prefix = match row_prefix(key) {
-            Ok(prefix) => prefix,
-            Err(error) => {
-                self.damage(offset, format!("key {}: {error}", pretty::key(key)));
-                return None;
+    /// Counts an entry, and tells where it stands after the one before.
+    fn count(&mut self, key: &[u8], value: &[u8], offset: u64) -> Option<Place> {
+        let row = row_prefix(key).map_err(|error| {
+            self.damage(offset, format!("key {}: {error}", pretty::key(key)));
+        });
+        let row_len = row.map_or(0, <[u8]>::len);
+        let last = &mut self.last;
+        let place = match () {
+            () if last.key == key => Place::SameKey,
+            () if row_len > 0 && last.row_len == row_len && last.key.get(..row_len) == key.get(..row_len) => {
+                Place::SameRow
             }
+            () => Place::NewRow,
         };
+        if place != Place::SameKey {
+            last.key.clear();
+            last.key.extend_from_slice(key);
+            last.row_len = row_len;
+        }
+        let elsewhere = std::mem::replace(&mut last.at, self.at) != self.at;
+        row.ok()?;
         let counts = self.counts.get_mut(self.at)?;
         let bytes = i64::try_from(key.len() + value.len()).unwrap_or(i64::MAX);
         counts.bytes = counts.bytes.saturating_add(bytes);
-        if !first || (counts.last_prefix == prefix && counts.groups > 0) {
-            return Some(prefix);
+        if place != Place::NewRow && !elsewhere {
+            return Some(place);
         }
-        counts.last_prefix.clear();
-        counts.last_prefix.extend_from_slice(prefix);
-        let ids =
-            key::split_tenant(key).and_then(|(_, rest)| key::get_index_prefix(&mut KeyReader::new(rest)));
-        let Ok(ids) = ids else { return Some(prefix) };
-        let tables = self.task.tables;
-        counts.groups += 1;
-        counts.rows += i64::from(tables.primaries.contains(&ids));
-        counts.of_first_index += i64::from(ids.1 == 1);
-        counts.of_unknown += i64::from(ids.1 == 1 && !tables.knows(ids.0));
-        counts.in_pieces |= tables.in_families.contains(&ids.0);
-        Some(prefix)
+        let known = self.index.take().filter(|index| key.starts_with(&index.prefix));
+        self.index = known.or_else(|| self.task.tables.index_of(key));
+        if let Some(index) = &self.index {
+            counts.groups += 1;
+            counts.rows += i64::from(index.rows);
+            counts.of_first_index += i64::from(index.of_first_index);
+            counts.of_unknown += i64::from(index.of_unknown);
+            counts.in_pieces |= index.in_pieces;
+        }
+        Some(place)
     }
 
     /// Versions of 1.x and 2.x count rows of system tables apart; later ones count every version's bytes, and

@@ -1,6 +1,5 @@
 //! Groups of pairs as they come: rows say what they ask of the indexes, entries what is there.
 
-use std::collections::BTreeMap;
 use std::sync::PoisonError;
 
 use crate::engine::Error;
@@ -16,7 +15,6 @@ use crate::format::kv::layout::IndexLayout;
 use crate::format::kv::row::{Decoded, RowDecoder};
 use crate::format::kv::row_encode::RowEncoder;
 use crate::format::kv::types::ColumnType;
-use crate::format::kv::varint::Reader as KeyReader;
 use crate::format::kv::{geo, inverted};
 
 use super::Report;
@@ -51,7 +49,7 @@ pub(super) struct Rows<'t> {
     table: &'t Table<'t>,
     decoder: RowDecoder,
     encoder: RowEncoder,
-    buffers: Buffers,
+    memory: RowMemory,
 }
 
 pub(super) struct Entries<'t> {
@@ -59,7 +57,7 @@ pub(super) struct Entries<'t> {
     at: usize,
     index: &'t IndexLayout,
     decoder: EntryDecoder,
-    buffers: Buffers,
+    memory: RowMemory,
 }
 
 enum EntryDecoder {
@@ -79,8 +77,9 @@ impl<'t> Work<'t> {
         let Some((at, index)) = index.and_then(|at| Some((at, layout.indexes.get(at)?))) else {
             // The files were read before, or are read now, with all checksums.
             let decoder = RowDecoder::new(layout.clone())?.verify_checksums(false);
-            let encoder = RowEncoder::new(layout.clone())?;
-            return Ok(Work::Rows(Box::new(Rows { table, decoder, encoder, buffers: Buffers::default() })));
+            // Hashes of entries leave the checksums out.
+            let encoder = RowEncoder::new(layout.clone())?.seal_values(false);
+            return Ok(Work::Rows(Box::new(Rows { table, decoder, encoder, memory: RowMemory::default() })));
         };
         let carried =
             table.comparisons.get(at).is_none_or(|own| matches!(own.mode, Mode::Carry | Mode::Count));
@@ -91,7 +90,7 @@ impl<'t> Work<'t> {
         } else {
             EntryDecoder::Entry(IndexDecoder::new(layout.clone(), index)?.verify_checksums(false))
         };
-        Ok(Work::Entries(Box::new(Entries { table, at, index, decoder, buffers: Buffers::default() })))
+        Ok(Work::Entries(Box::new(Entries { table, at, index, decoder, memory: RowMemory::default() })))
     }
 
     /// Takes the pairs of one row or entry. Returns how many rows that were.
@@ -109,45 +108,37 @@ impl<'t> Work<'t> {
     }
 }
 
-/// Keys and values.
-type Borrowed<'p> = Vec<(&'p [u8], &'p [u8])>;
-
-/// Memory of a row and of its pairs, kept from one row to the next.
+/// Memory of a row, kept from one to the next.
 #[derive(Default)]
-struct Buffers {
-    row: Vec<Datum<'static>>,
-    pairs: Borrowed<'static>,
-}
+struct RowMemory(Vec<Datum<'static>>);
 
-impl Buffers {
-    /// Empty vectors for another row. The standard library collects into the memory that is there.
-    fn take<'a>(&mut self) -> (Vec<Datum<'a>>, Borrowed<'a>) {
-        let (row, pairs) = (std::mem::take(&mut self.row), std::mem::take(&mut self.pairs));
-        (
-            row.into_iter().map(|_| Datum::Null).collect(),
-            pairs.into_iter().map(|_| (&[][..], &[][..])).collect(),
-        )
+impl RowMemory {
+    /// A vector for another row.
+    fn take<'a>(&mut self) -> Vec<Datum<'a>> {
+        std::mem::take(&mut self.0)
     }
 
     /// Keeps the memory.
-    fn put(&mut self, (mut row, mut pairs): (Vec<Datum<'_>>, Borrowed<'_>)) {
-        row.clear();
-        pairs.clear();
-        self.row = row.into_iter().map(|_| Datum::Null).collect();
-        self.pairs = pairs.into_iter().map(|_| (&[][..], &[][..])).collect();
+    fn put(&mut self, row: Vec<Datum<'_>>) {
+        // The standard library collects into the memory that is there.
+        self.0 = row.into_iter().map(Datum::into_null).collect();
     }
 }
 
-fn borrow<'p>(pairs: &'p [Pair], into: &mut Borrowed<'p>) {
-    into.clear();
-    into.extend(pairs.iter().map(|pair| (pair.key.as_slice(), pair.value.as_slice())));
+/// Decodes the pairs of a row.
+fn decode<'p>(decoder: &RowDecoder, pairs: &'p [Pair], row: &mut Vec<Datum<'p>>) -> Result<Decoded, Cause> {
+    let borrow = |pair: &'p Pair| (pair.key.as_slice(), pair.value.as_slice());
+    let decoded = match pairs {
+        [pair] => decoder.decode(&[borrow(pair)], row),
+        pairs => decoder.decode(&pairs.iter().map(borrow).collect::<Vec<_>>(), row),
+    };
+    decoded.map_err(cause)
 }
 
 impl Rows<'_> {
     fn group(&mut self, pairs: &[Pair], tell: &mut Tell<'_>) -> Result<u64, Cause> {
-        let (mut row, mut borrowed) = self.buffers.take();
-        borrow(pairs, &mut borrowed);
-        let decoded = self.decoder.decode(&borrowed, &mut row).map_err(cause)?;
+        let mut row = self.memory.take();
+        let decoded = decode(&self.decoder, pairs, &mut row)?;
         if decoded == Decoded::Row {
             for (column, datum) in self.table.layout.columns.iter().zip(&row) {
                 if datum.is_null() && !column.nullable && !column.is_virtual {
@@ -157,7 +148,7 @@ impl Rows<'_> {
             }
             self.ask(&row, tell).map_err(cause)?;
         }
-        self.buffers.put((row, borrowed));
+        self.memory.put(row);
         Ok(u64::from(decoded == Decoded::Row))
     }
 
@@ -216,17 +207,16 @@ impl Entries<'_> {
                 }
             }
             EntryDecoder::Row(decoder) => {
-                let (mut row, mut borrowed) = self.buffers.take();
-                borrow(pairs, &mut borrowed);
-                if decoder.decode(&borrowed, &mut row).map_err(cause)? == Decoded::Row && mode == Mode::Bytes
-                {
+                let mut row = self.memory.take();
+                if decode(decoder, pairs, &mut row)? == Decoded::Row && mode == Mode::Bytes {
                     pairs
                         .iter()
                         .for_each(|pair| tell(self.at, &pair.key, hash_entry(&pair.key, &pair.value)));
                 }
+                self.memory.put(row);
             }
             EntryDecoder::Entry(decoder) => {
-                let (mut row, borrowed) = self.buffers.take();
+                let mut row = self.memory.take();
                 for pair in pairs {
                     let entry = decoder.decode(&pair.key, &pair.value, &mut row).map_err(cause)?;
                     let Entry::Present { family, inverted } = entry else { continue };
@@ -247,7 +237,7 @@ impl Entries<'_> {
                         Mode::Columns | Mode::Count | Mode::Decode | Mode::Carry => {}
                     }
                 }
-                self.buffers.put((row, borrowed));
+                self.memory.put(row);
             }
         }
         Ok(())
@@ -258,7 +248,8 @@ impl Entries<'_> {
 pub(super) struct Gathered<'t> {
     table: &'t Table<'t>,
     index: Option<usize>,
-    sums: BTreeMap<usize, Box<Sums>>,
+    /// By the index's position.
+    sums: Vec<Option<Box<Sums>>>,
     distinct: Vec<u64>,
     /// Rows seen.
     pub rows: u64,
@@ -266,7 +257,8 @@ pub(super) struct Gathered<'t> {
 
 impl<'t> Gathered<'t> {
     pub(super) fn new(table: &'t Table<'t>, index: Option<usize>) -> Self {
-        Self { table, index, sums: BTreeMap::new(), distinct: Vec::new(), rows: 0 }
+        let sums = table.comparisons.iter().map(|_| None).collect();
+        Self { table, index, sums, distinct: Vec::new(), rows: 0 }
     }
 
     /// Gives a group to `work` and keeps what comes of it.
@@ -281,8 +273,8 @@ impl<'t> Gathered<'t> {
                     distinct.sort_unstable();
                     distinct.dedup();
                 }
-            } else {
-                sums.entry(at).or_default().add(hash);
+            } else if let Some(sums) = sums.get_mut(at) {
+                sums.get_or_insert_default().add(hash);
             }
         })?;
         Ok(())
@@ -292,8 +284,8 @@ impl<'t> Gathered<'t> {
     pub(super) fn finish(mut self, report: &mut Report) {
         report.rows += self.rows;
         let mut compared = self.table.compared.lock().unwrap_or_else(PoisonError::into_inner);
-        for (at, sums) in &self.sums {
-            let Some(own) = compared.get_mut(*at) else { continue };
+        for (own, sums) in compared.iter_mut().zip(&self.sums) {
+            let Some(sums) = sums else { continue };
             if self.index.is_some() { own.found.absorb(sums) } else { own.expected.absorb(sums) }
         }
         if let Some(own) = self.index.and_then(|at| compared.get_mut(at)) {
@@ -312,16 +304,38 @@ impl<'t> Gathered<'t> {
 
 /// The current index of a file that is read as a whole.
 struct Current<'t> {
-    ids: (u64, u64),
+    /// What its keys begin with.
+    prefix: Vec<u8>,
     work: Option<(Work<'t>, Gathered<'t>)>,
+}
+
+/// The indexes of a file, one after the other.
+struct Indexes<'t> {
+    tables: &'t Tables<'t>,
+    current: Option<Current<'t>>,
+    done: Vec<Gathered<'t>>,
+}
+
+impl<'t> Indexes<'t> {
+    /// Turns to the index that a key belongs to; `None`: its entries are not looked at here.
+    fn of(&mut self, key: &[u8]) -> Option<&mut (Work<'t>, Gathered<'t>)> {
+        if self.current.as_ref().is_none_or(|current| !key.starts_with(&current.prefix)) {
+            let (prefix, ids) = key::index_prefix(key).unwrap_or((key, (0, 0)));
+            let work = self.tables.of_ids(ids).and_then(|(table, index)| {
+                let work = Work::new(table, index).ok()?;
+                Some((work, Gathered::new(table, index)))
+            });
+            let before = self.current.replace(Current { prefix: prefix.to_vec(), work });
+            self.done.extend(before.and_then(|before| before.work).map(|(_, gathered)| gathered));
+        }
+        self.current.as_mut()?.work.as_mut()
+    }
 }
 
 /// Takes the pairs of a file that no other file overlaps, in order, while it is read for its own sake.
 pub(super) struct Consumer<'t> {
-    tables: &'t Tables<'t>,
     file: FileId,
-    current: Option<Current<'t>>,
-    done: Vec<Gathered<'t>>,
+    indexes: Indexes<'t>,
     row: RowBuffer,
     /// Those of the file.
     pub tombstones: Vec<RangeTombstone>,
@@ -335,67 +349,46 @@ const ERRORS_MAX: usize = 100;
 impl<'t> Consumer<'t> {
     pub(super) fn new(tables: &'t Tables<'t>, file: FileId) -> Self {
         Self {
-            tables,
             file,
-            current: None,
-            done: Vec::new(),
+            indexes: Indexes { tables, current: None, done: Vec::new() },
             row: RowBuffer::default(),
             tombstones: Vec::new(),
             errors: Vec::new(),
         }
     }
 
-    /// The first pair of a key, so its newest version, in the order of the file; with the prefix of its row.
-    pub(super) fn pair(&mut self, (key, version): (&[u8], &[u8]), prefix: &[u8], value: &[u8], offset: u64) {
-        if value.is_empty() || self.tombstones.iter().any(|tombstone| tombstone.hides(key, version)) {
-            return;
-        }
-        if !self.row.continues(prefix) {
+    /// The first pair of a key, so its newest version, in the order of the file; and whether its row begins.
+    pub(super) fn pair(
+        &mut self,
+        (key, version): (&[u8], &[u8]),
+        is_new_row: bool,
+        value: &[u8],
+        offset: u64,
+    ) {
+        if is_new_row {
             self.flush();
-            self.row.start(prefix);
         }
-        self.row.push(key, value, self.file, offset);
+        if !value.is_empty() && !self.tombstones.iter().any(|tombstone| tombstone.hides(key, version)) {
+            self.row.push(key, value, self.file, offset);
+        }
     }
 
     fn flush(&mut self) {
-        let row = std::mem::take(&mut self.row);
-        if let Some(first) = row.pairs().first() {
-            self.turn_to(&first.key);
-            if let Some((work, gathered)) = self.current.as_mut().and_then(|current| current.work.as_mut())
-                && let Err(cause) = gathered.group(work, row.pairs())
-                && self.errors.len() < ERRORS_MAX
-            {
-                self.errors.push((first.offset, format!("key {}: {cause}", pretty::key(&first.key))));
-            }
-        }
-        self.row = row;
-        self.row.clear();
-    }
-
-    /// Changes to the index that a key belongs to.
-    fn turn_to(&mut self, first: &[u8]) {
-        let ids = key::split_tenant(first)
-            .and_then(|(_, rest)| key::get_index_prefix(&mut KeyReader::new(rest)))
-            .unwrap_or_default();
-        if self.current.as_ref().is_some_and(|current| current.ids == ids) {
-            return;
-        }
-        let work = self.tables.of_ids(ids).and_then(|(table, index)| {
-            let work = Work::new(table, index).ok()?;
-            Some((work, Gathered::new(table, index)))
-        });
-        if let Some((_, gathered)) =
-            self.current.replace(Current { ids, work }).and_then(|before| before.work)
+        if let Some(first) = self.row.pairs().first()
+            && let Some((work, gathered)) = self.indexes.of(&first.key)
+            && let Err(cause) = gathered.group(work, self.row.pairs())
+            && self.errors.len() < ERRORS_MAX
         {
-            self.done.push(gathered);
+            self.errors.push((first.offset, format!("key {}: {cause}", pretty::key(&first.key))));
         }
+        self.row.clear();
     }
 
     /// Adds what was gathered, unless the file is damaged.
     pub(super) fn finish(mut self, report: &mut Report) -> Vec<(u64, String)> {
         self.flush();
-        let last = self.current.take().and_then(|current| current.work).map(|(_, gathered)| gathered);
-        for gathered in self.done.drain(..).chain(last) {
+        let last = self.indexes.current.take().and_then(|current| current.work).map(|(_, gathered)| gathered);
+        for gathered in self.indexes.done.drain(..).chain(last) {
             gathered.finish(report);
         }
         self.errors

@@ -1,6 +1,6 @@
 //! Entries of secondary indexes back to the columns they hold.
 
-use super::datum::Datum;
+use super::datum::{self, Datum};
 use super::envelope::{self, Value, tag};
 use super::error::{Error, Result};
 use super::inverted;
@@ -84,8 +84,7 @@ impl IndexDecoder {
     /// Decodes an entry (logical key without version, value with envelope). `row` is cleared and gets one
     /// datum per column of the table; columns that the entry does not hold are NULL.
     pub fn decode<'a>(&self, key: &'a [u8], raw: &'a [u8], row: &mut Vec<Datum<'a>>) -> Result<Entry<'a>> {
-        row.clear();
-        row.extend(self.layout.columns.iter().map(|_| Datum::Null));
+        datum::reset(row, self.layout.columns.len());
         let mut r = Reader::new(key);
         let Some(has_null) = self.plan.get(&mut r, &self.layout, row)? else { return Ok(Entry::Foreign) };
         let inverted = match &self.inverted {

@@ -45,6 +45,14 @@ pub fn get_index_prefix(r: &mut Reader<'_>) -> Result<(u64, u64)> {
     Ok((get_ku(r, "table id")?, get_ku(r, "index id")?))
 }
 
+/// The beginning of a key that all keys of its index have, with a tenant's prefix; and table and index id.
+pub fn index_prefix(key: &[u8]) -> Result<(&[u8], (u64, u64))> {
+    let (_, rest) = split_tenant(key)?;
+    let mut r = Reader::new(rest);
+    let ids = get_index_prefix(&mut r)?;
+    Ok((key.get(..key.len() - r.rest().len()).unwrap_or_default(), ids))
+}
+
 /// The span of an index: first key and first key beyond it.
 pub fn index_span(table_id: u32, index_id: u32) -> (Vec<u8>, Vec<u8>) {
     let (mut start, mut end) = (Vec::new(), Vec::new());

@@ -128,5 +128,6 @@ pub(crate) fn column_name(layout: &TableLayout, position: usize) -> &str {
 }
 
 pub(crate) fn row_datum<'r, 'a>(row: &'r [Datum<'a>], position: usize) -> Result<&'r Datum<'a>> {
-    row.get(position).ok_or(Error::Layout { what: "the row has fewer datums than the table columns".into() })
+    row.get(position)
+        .ok_or_else(|| Error::Layout { what: "the row has fewer datums than the table columns".into() })
 }

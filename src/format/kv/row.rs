@@ -3,7 +3,7 @@
 //! A row is one pair per column family. Family 0 is always there and holds a TUPLE; a family of one column
 //! may hold the bare value; NULL columns and families without values are left out.
 
-use super::datum::Datum;
+use super::datum::{self, Datum};
 use super::envelope::{self, Value, tag};
 use super::error::{Error, Result};
 use super::key;
@@ -100,8 +100,7 @@ impl RowDecoder {
     /// equal row prefix, see [`row_prefix`], the newest version of each. `row` is cleared and gets one datum
     /// per column of the table; absent and virtual columns are NULL.
     pub fn decode<'a>(&self, pairs: &[(&'a [u8], &'a [u8])], row: &mut Vec<Datum<'a>>) -> Result<Decoded> {
-        row.clear();
-        row.extend(self.layout.columns.iter().map(|_| Datum::Null));
+        datum::reset(row, self.layout.columns.len());
         let Some((first, _)) = pairs.first() else { return Ok(Decoded::Deleted) };
         let mut r = Reader::new(first);
         if self.plan.get(&mut r, &self.layout, row)?.is_none() || r.peek() == Some(INTERLEAVED) {
@@ -167,9 +166,12 @@ pub(crate) fn read_tuple<'a>(
         };
         match column {
             Some(((column, slot), position)) => {
-                let datum = value::get_payload(r, kind, &column.ty, 0)
-                    .map_err(|e| e.in_column(column_name(layout, position)))?;
-                merge(slot, datum);
+                let read = if slot.is_null() {
+                    value::get_payload_into(r, kind, &column.ty, slot)
+                } else {
+                    value::get_payload(r, kind, &column.ty, 0).map(|datum| merge(slot, datum))
+                };
+                read.map_err(|e| e.in_column(column_name(layout, position)))?;
             }
             None => value::skip_payload(r, kind, 0)?,
         }

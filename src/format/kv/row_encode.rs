@@ -19,8 +19,25 @@ pub struct RowEncoder {
     layout: Arc<TableLayout>,
     primary: RowPlan,
     indexes: Vec<IndexPlan>,
+    pair: Output,
+}
+
+/// The pair that is being put together.
+#[derive(Clone, Debug)]
+struct Output {
     key: Vec<u8>,
     value: Vec<u8>,
+    /// Whether values get checksums.
+    sealed: bool,
+}
+
+impl Output {
+    fn emit<E: From<Error>>(&mut self, emit: &mut Emit<'_, E>) -> std::result::Result<(), E> {
+        if self.sealed {
+            envelope::seal(&self.key, &mut self.value);
+        }
+        emit(&self.key, &self.value)
+    }
 }
 
 /// How an index with whole rows is written.
@@ -69,7 +86,14 @@ impl RowEncoder {
     pub fn new(layout: Arc<TableLayout>) -> Result<RowEncoder> {
         let primary = row_plan(&layout, &layout.primary)?;
         let indexes = layout.indexes.iter().map(|i| index_plan(&layout, i)).collect::<Result<_>>()?;
-        Ok(RowEncoder { layout, primary, indexes, key: Vec::new(), value: Vec::new() })
+        let pair = Output { key: Vec::new(), value: Vec::new(), sealed: true };
+        Ok(RowEncoder { layout, primary, indexes, pair })
+    }
+
+    /// Whether values get their checksums (they do unless switched off: then 0 stands there, not computed).
+    pub fn seal_values(mut self, seal: bool) -> RowEncoder {
+        self.pair.sealed = seal;
+        self
     }
 
     /// The table.
@@ -84,7 +108,7 @@ impl RowEncoder {
         row: &[Datum<'_>],
         emit: &mut Emit<'_, E>,
     ) -> std::result::Result<(), E> {
-        whole_row(&self.layout, &self.primary, row, &mut self.key, &mut self.value, emit)
+        whole_row(&self.layout, &self.primary, row, &mut self.pair, emit)
     }
 
     /// Encodes the entries of a row in a secondary index (its position in the layout). A partial index's
@@ -99,20 +123,19 @@ impl RowEncoder {
             .indexes
             .get(index)
             .ok_or_else(|| Error::Layout { what: format!("there is no index {index}") })?;
-        let (key, value) = (&mut self.key, &mut self.value);
+        let pair = &mut self.pair;
         match plan {
-            IndexPlan::WholeRows(plan) => whole_row(&self.layout, plan, row, key, value, emit),
-            IndexPlan::Forward(plan) => forward(plan, row, key, value, emit),
+            IndexPlan::WholeRows(plan) => whole_row(&self.layout, plan, row, pair, emit),
+            IndexPlan::Forward(plan) => forward(plan, row, pair, emit),
             IndexPlan::Inverted { key: plan, column, suffix, version } => {
                 for inverted in inverted::keys(row_datum(row, column.position)?, *version)? {
-                    key.clear();
-                    plan.put(row, key)?;
-                    key.extend_from_slice(&inverted);
-                    put_suffix(suffix, row, key)?;
-                    key::put_family(key, 0);
-                    envelope::begin(value, tag::BYTES);
-                    envelope::seal(key, value);
-                    emit(key, value)?;
+                    pair.key.clear();
+                    plan.put(row, &mut pair.key)?;
+                    pair.key.extend_from_slice(&inverted);
+                    put_suffix(suffix, row, &mut pair.key)?;
+                    key::put_family(&mut pair.key, 0);
+                    envelope::begin(&mut pair.value, tag::BYTES);
+                    pair.emit(emit)?;
                 }
                 Ok(())
             }
@@ -205,18 +228,17 @@ fn whole_row<E: From<Error>>(
     layout: &TableLayout,
     plan: &RowPlan,
     row: &[Datum<'_>],
-    key: &mut Vec<u8>,
-    value: &mut Vec<u8>,
+    pair: &mut Output,
     emit: &mut Emit<'_, E>,
 ) -> std::result::Result<(), E> {
-    key.clear();
-    plan.key.put(row, key)?;
-    let prefix = key.len();
+    pair.key.clear();
+    plan.key.put(row, &mut pair.key)?;
+    let prefix = pair.key.len();
     for family in &plan.families {
-        key.truncate(prefix);
-        key::put_family(key, family.id);
+        pair.key.truncate(prefix);
+        key::put_family(&mut pair.key, family.id);
         let mut any = family.id == 0;
-        envelope::begin(value, tag::TUPLE);
+        envelope::begin(&mut pair.value, tag::TUPLE);
         let mut last = 0;
         for column in &family.columns {
             let datum = row_datum(row, column.position)?;
@@ -226,18 +248,17 @@ fn whole_row<E: From<Error>>(
             let wrap = |e: Error| e.in_column(column_name(layout, column.position));
             any = true;
             if family.scalar {
-                let tag = value::put_scalar(value, datum, &column.ty).map_err(wrap)?;
-                if let Some(slot) = value.get_mut(4) {
+                let tag = value::put_scalar(&mut pair.value, datum, &column.ty).map_err(wrap)?;
+                if let Some(slot) = pair.value.get_mut(4) {
                     *slot = tag;
                 }
             } else {
-                value::put_tagged(value, column.id - last, datum, &column.ty).map_err(wrap)?;
+                value::put_tagged(&mut pair.value, column.id - last, datum, &column.ty).map_err(wrap)?;
                 last = column.id;
             }
         }
         if any {
-            envelope::seal(key, value);
-            emit(key, value)?;
+            pair.emit(emit)?;
         }
     }
     Ok(())
@@ -253,22 +274,21 @@ fn put_suffix(suffix: &[KeyPart], row: &[Datum<'_>], out: &mut Vec<u8>) -> Resul
 fn forward<E: From<Error>>(
     plan: &ForwardPlan,
     row: &[Datum<'_>],
-    key: &mut Vec<u8>,
-    value: &mut Vec<u8>,
+    pair: &mut Output,
     emit: &mut Emit<'_, E>,
 ) -> std::result::Result<(), E> {
-    key.clear();
-    let has_null = plan.key.put(row, key)?;
+    pair.key.clear();
+    let has_null = plan.key.put(row, &mut pair.key)?;
     if !plan.unique || has_null {
-        put_suffix(&plan.suffix, row, key)?;
+        put_suffix(&plan.suffix, row, &mut pair.key)?;
     }
-    let prefix = key.len();
+    let prefix = pair.key.len();
     for family in &plan.families {
-        key.truncate(prefix);
-        key::put_family(key, family.id);
-        envelope::begin(value, if family.id == 0 { tag::BYTES } else { tag::TUPLE });
+        pair.key.truncate(prefix);
+        key::put_family(&mut pair.key, family.id);
+        envelope::begin(&mut pair.value, if family.id == 0 { tag::BYTES } else { tag::TUPLE });
         if family.id == 0 && plan.unique {
-            put_suffix(&plan.suffix, row, value)?;
+            put_suffix(&plan.suffix, row, &mut pair.value)?;
         }
         let mut any = family.id == 0;
         let mut last = 0;
@@ -278,12 +298,11 @@ fn forward<E: From<Error>>(
                 continue;
             }
             any = true;
-            value::put_tagged(value, column.id - last, datum, &column.ty)?;
+            value::put_tagged(&mut pair.value, column.id - last, datum, &column.ty)?;
             last = column.id;
         }
         if any {
-            envelope::seal(key, value);
-            emit(key, value)?;
+            pair.emit(emit)?;
         }
     }
     Ok(())

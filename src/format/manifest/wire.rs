@@ -102,7 +102,7 @@ impl<'a> Iterator for Fields<'a> {
         if field.is_none() {
             self.rest = &[];
         }
-        Some(field.ok_or(Error::Proto("broken field".into())))
+        Some(field.ok_or_else(|| Error::Proto("broken field".into())))
     }
 }
 
