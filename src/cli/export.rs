@@ -4,6 +4,7 @@ use super::place::{PlaceArgs, explain};
 use super::{Exit, output};
 use crate::engine::export::{ExportError, ExportFormat};
 use crate::engine::{Backup, Error, asof};
+use crate::format::manifest::Timestamp;
 use anyhow::Context;
 use clap::ValueEnum;
 use std::io::{self, Write};
@@ -44,8 +45,9 @@ pub struct Args {
     #[arg(long, value_enum, default_value = "csv", value_name = "FORMAT")]
     format: Format,
 
-    /// The time of the state, as AS OF SYSTEM TIME takes it [default: the newest in the backup]
-    #[arg(long, value_name = "TIME")]
+    /// The time of the state, as AS OF SYSTEM TIME takes it: a timestamp, nanoseconds since 1970, or -1h30m
+    /// [default: the newest in the backup]
+    #[arg(long, value_name = "TIME", allow_hyphen_values = true)]
     as_of: Option<String>,
 
     /// Write to a file
@@ -53,17 +55,16 @@ pub struct Args {
     output: Option<PathBuf>,
 }
 
+fn time(text: &str) -> anyhow::Result<Timestamp> {
+    let now = chrono::Utc::now().timestamp_nanos_opt().unwrap_or(i64::MAX);
+    let at = asof::parse(text, now);
+    let remedy = "write 2026-11-20 18:08:48.07+00:00, nanoseconds since 1970, or how long ago: -1h30m";
+    at.ok_or_else(|| output::failure(format!("{text:?} is not a time"), remedy).into())
+}
+
 /// Runs it.
 pub fn run(args: Args) -> anyhow::Result<Exit> {
-    let at = match &args.as_of {
-        Some(text) => Some(asof::parse(text).ok_or_else(|| {
-            output::failure(
-                format!("{text:?} is not a time"),
-                "write 2026-11-20 18:08:48.07+00:00, or nanoseconds since 1970",
-            )
-        })?),
-        None => None,
-    };
+    let at = args.as_of.as_deref().map(time).transpose()?;
     let place = args.place.open()?;
     let mut options = place.options.clone();
     let backup = match Backup::open(&place.source, &place.folder, &options) {

@@ -1,6 +1,7 @@
 //! What can go wrong with a backup as a whole.
 
 use crate::destination;
+use crate::format::manifest::chain::Error as Chain;
 use crate::format::{crypt, descriptor, manifest};
 
 /// Why a backup cannot be read.
@@ -98,6 +99,9 @@ impl Error {
             }
             Self::Crypt { cause: crypt::Error::NotWrappedFor, .. } => {
                 Some("give the master key's id exactly as it was in the kms option of BACKUP")
+            }
+            Self::Chain(Chain::NotCovered | Chain::NoHistory { .. } | Chain::HistoryTooShort { .. }) => {
+                Some("`show URI` lists the times that the layers cover")
             }
             Self::PartMissing { .. } => Some("name the other places of a locality-aware backup with --store"),
             _ => None,

@@ -331,7 +331,8 @@ pub fn parse_timestamp(text: &str) -> Result<Instant> {
     parsed.filter(|_| t.rest.is_empty()).ok_or_else(|| Error::text("TIMESTAMP", text))
 }
 
-/// Parses what [`write_interval`] writes, with the units year, mon, day, hour, minute and second.
+/// Parses what [`write_interval`] writes, with the units year, mon, week, day, hour, minute and second; and the short
+/// form `-1h30m`, whose sign is that of all its parts.
 pub fn parse_interval(text: &str) -> Result<Interval> {
     let bad = || Error::text("INTERVAL", text);
     let mut v = Interval::default();
@@ -351,19 +352,41 @@ pub fn parse_interval(text: &str) -> Result<Interval> {
             v.nanos = v.nanos.checked_add(nanos).ok_or_else(bad)?;
             continue;
         }
-        let n: i64 = word.parse().map_err(|_| bad())?;
-        let unit = words.next().ok_or_else(bad)?;
-        let (slot, scale) = match unit.trim_end_matches('s') {
+        if let Ok(n) = word.parse() {
+            add(&mut v, n, words.next().ok_or_else(bad)?).ok_or_else(bad)?;
+            continue;
+        }
+        let (sign, mut rest) = word.strip_prefix('-').map_or((1, word), |rest| (-1, rest));
+        if rest.is_empty() {
+            return Err(bad());
+        }
+        while !rest.is_empty() {
+            let (digits, tail) = rest.split_at(rest.find(|c: char| !c.is_ascii_digit()).ok_or_else(bad)?);
+            let unit;
+            (unit, rest) = tail.split_at(tail.find(|c: char| c.is_ascii_digit()).unwrap_or(tail.len()));
+            let n: i64 = digits.parse().map_err(|_| bad())?;
+            add(&mut v, sign * n, unit).ok_or_else(bad)?;
+        }
+    }
+    if seen { Ok(v) } else { Err(bad()) }
+}
+
+/// Adds so many of a unit.
+fn add(v: &mut Interval, n: i64, unit: &str) -> Option<()> {
+    let (slot, scale) = match unit {
+        "ms" => (&mut v.nanos, 1_000_000),
+        "us" => (&mut v.nanos, 1000),
+        unit => match unit.trim_end_matches('s') {
             "year" | "y" => (&mut v.months, 12),
             "mon" | "month" => (&mut v.months, 1),
-            "week" => (&mut v.days, 7),
+            "week" | "w" => (&mut v.days, 7),
             "day" | "d" => (&mut v.days, 1),
             "hour" | "h" => (&mut v.nanos, 3_600_000_000_000),
             "minute" | "min" | "m" => (&mut v.nanos, 60_000_000_000),
             "second" | "sec" | "" => (&mut v.nanos, 1_000_000_000),
-            _ => return Err(bad()),
-        };
-        *slot = n.checked_mul(scale).and_then(|n| slot.checked_add(n)).ok_or_else(bad)?;
-    }
-    if seen { Ok(v) } else { Err(bad()) }
+            _ => return None,
+        },
+    };
+    *slot = n.checked_mul(scale).and_then(|n| slot.checked_add(n))?;
+    Some(())
 }
