@@ -2,6 +2,9 @@
 
 RUST_MINIMUM=1.88
 GO_MINIMUM=1.22
+# Go's module proxy has whole toolchains too.
+GO_TOOLCHAIN=https://proxy.golang.org/golang.org/toolchain/@v/v0.0.1-go1.22.12.linux-amd64.zip
+GO_TOOLCHAIN_SHA256=d426bcf50497ae8665e741482aba04fc12782e8860857229d4005dcc480fd89b
 # Both have the same script; the first is the address that people know.
 RUSTUP_INSTALLERS="https://sh.rustup.rs https://static.rust-lang.org/rustup/rustup-init.sh"
 
@@ -140,16 +143,42 @@ go_is_recent() {
     have go && version_at_least "$(GOTOOLCHAIN=local go env GOVERSION 2>/dev/null | sed 's/^go//')" "$GO_MINIMUM"
 }
 
-# A Go for the verifier of data files, where the system's packages have one that is new enough; else it is done without.
-setup_go() {
+# find_go DIRECTORY: the system's Go, else the one that fetch_go has put there, which comes first from then on.
+find_go() {
     go_is_recent && return 0
+    [ -x "$1/go/bin/go" ] || return 1
+    PATH=$1/go/bin:$PATH
+    go_is_recent
+}
+
+# fetch_go DIRECTORY: into DIRECTORY/go, nothing outside.
+fetch_go() {
+    local zip=$1/go.zip state=0
+    mkdir -p "$1"
+    { curl --proto '=https' -sSfL --retry 2 "$GO_TOOLCHAIN" -o "$zip" &&
+        printf '%s  %s\n' "$GO_TOOLCHAIN_SHA256" "$zip" | sha256sum --check --status &&
+        rm -rf "$1/go" "$1/golang.org" && unzip -q "$zip" -d "$1" &&
+        # Modules have no permissions.
+        chmod +x "$1"/golang.org/toolchain@*/bin/* "$1"/golang.org/toolchain@*/pkg/tool/*/* &&
+        mv "$1"/golang.org/toolchain@* "$1/go"; } 2>/dev/null || state=1
+    rm -rf "$zip" "$1/golang.org"
+    return $state
+}
+
+# setup_go DIRECTORY: a Go for the verifier of data files, from the system's packages where they have one that is new
+# enough, else from the module proxy; else it is done without.
+setup_go() {
+    find_go "$1" && return 0
     local candidate
     candidate=$(apt-cache policy golang-go 2>/dev/null | sed -n 's/^  Candidate: \([0-9]*:\)\{0,1\}//p')
     if [ -n "$candidate" ] && version_at_least "$candidate" "$GO_MINIMUM"; then
         setup_packages go:golang-go
-    else
-        say "SKIP the verifier in Go: there is no Go $GO_MINIMUM or newer, and no package of one"
+    elif [ "$(uname -m)" = x86_64 ]; then
+        setup_packages curl:curl unzip:unzip
+        say "fetching Go from its module proxy (into $1/go)"
+        fetch_go "$1" || true
     fi
+    find_go "$1" || say "SKIP the verifier in Go: there is no Go $GO_MINIMUM or newer, and none could be had"
 }
 
 # A kernel that can mount; and for people who are not root, the right to share their mounts.

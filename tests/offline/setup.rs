@@ -66,3 +66,26 @@ fn a_recent_rust_among_the_packages_is_found() {
     assert!(done.status.success(), "{done:?}");
     assert!(stderr(&done).ends_with("--no-remove rustc-web cargo-web\n"), "{}", stderr(&done));
 }
+
+/// What comes from the network is taken only if it is what was asked for; without it the tests say what they skip.
+#[test]
+fn a_go_that_is_another_is_not_taken() {
+    let dir = tempfile::tempdir().unwrap();
+    let done = after_setup(&format!(
+        "have() {{ false; }}
+         uname() {{ echo x86_64; }}
+         apt-cache() {{ echo '  Candidate: 2:1.19~1'; }}
+         setup_packages() {{ :; }}
+         curl() {{ echo wrong >go.zip; }}
+         unzip() {{ mkdir -p golang.org/toolchain@v1/bin golang.org/toolchain@v1/pkg/tool/linux
+                    touch golang.org/toolchain@v1/bin/go golang.org/toolchain@v1/pkg/tool/linux/asm; }}
+         cd '{0}'
+         setup_go '{0}'",
+        dir.path().display()
+    ));
+    assert!(done.status.success(), "{done:?}");
+    let out = String::from_utf8_lossy(&done.stdout);
+    assert!(out.contains("SKIP the verifier in Go"), "{out}");
+    assert!(!dir.path().join("go.zip").exists());
+    assert!(!dir.path().join("go/bin/go").exists());
+}
