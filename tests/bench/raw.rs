@@ -40,7 +40,8 @@ async fn run(arguments: &[String]) -> Outcome<f64> {
     match rest {
         ["copy-in", file] => copy_in(&client, file).await,
         ["select-out"] => select_out(&client).await,
-        ["insert-files", dir] => insert_files(&client, dir).await,
+        ["insert-files", dir] => insert_files(&client, dir, false).await,
+        ["insert-files-apart", dir] => insert_files(&client, dir, true).await,
         ["select-files"] => select_files(&client).await,
         ["fill", files, dirs] => fill(&client, files.parse()?, dirs.parse()?).await,
         other => Err(format!("unknown command {other:?}").into()),
@@ -93,8 +94,9 @@ async fn select_out(client: &Client) -> Outcome<f64> {
     Ok(start.elapsed().as_secs_f64())
 }
 
-/// One transaction, one statement, one round trip a file.
-async fn insert_files(client: &Client, dir: &str) -> Outcome<f64> {
+/// One transaction a file: in one statement and one round trip, or `apart`, as programs usually do it (BEGIN, two
+/// INSERTs, COMMIT).
+async fn insert_files(client: &Client, dir: &str, apart: bool) -> Outcome<f64> {
     let mut files = Vec::new();
     for entry in walkdir::WalkDir::new(dir) {
         let entry = entry?;
@@ -102,15 +104,25 @@ async fn insert_files(client: &Client, dir: &str) -> Outcome<f64> {
             files.push((entry.path().display().to_string(), std::fs::read(entry.path())?));
         }
     }
-    let statement = client
+    let file = format!("INSERT INTO {FILES} VALUES ($1, $2, $3, 'raw', now())");
+    let both = client
         .prepare(&format!(
-            "WITH f AS (INSERT INTO {FILES} VALUES ($1, $2, $3, 'raw', now()) RETURNING file_id)
-             INSERT INTO {PAYLOAD} SELECT file_id, 0, $4 FROM f"
+            "WITH f AS ({file} RETURNING file_id) INSERT INTO {PAYLOAD} SELECT file_id, 0, $4 FROM f"
         ))
         .await?;
+    let file = client.prepare(&file).await?;
+    let payload = client.prepare(&format!("INSERT INTO {PAYLOAD} VALUES ($1, 0, $2)")).await?;
     let start = Instant::now();
     for (name, data) in &files {
-        client.execute(&statement, &[name, &Uuid::new_v4(), &(data.len() as i64), data]).await?;
+        let (id, len) = (Uuid::new_v4(), data.len() as i64);
+        if apart {
+            client.batch_execute("BEGIN").await?;
+            client.execute(&file, &[name, &id, &len]).await?;
+            client.execute(&payload, &[&id, data]).await?;
+            client.batch_execute("COMMIT").await?;
+        } else {
+            client.execute(&both, &[name, &id, &len, data]).await?;
+        }
     }
     Ok(start.elapsed().as_secs_f64())
 }
