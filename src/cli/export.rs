@@ -59,7 +59,7 @@ fn time(text: &str) -> anyhow::Result<Timestamp> {
     let now = chrono::Utc::now().timestamp_nanos_opt().unwrap_or(i64::MAX);
     let at = asof::parse(text, now);
     let remedy = "write 2026-11-20 18:08:48.07+00:00, nanoseconds since 1970, or how long ago: -1h30m";
-    at.ok_or_else(|| output::failure(format!("{text:?} is not a time"), remedy).into())
+    at.ok_or_else(|| output::failure(format!("{text:?} is not a time"), remedy))
 }
 
 /// Runs it.
