@@ -124,10 +124,16 @@ fn tell(report: &Report) -> Exit {
     for hint in &report.hints {
         output::stderr(&format!("hint: {hint}"));
     }
-    output::note(format!(
-        "checked {} layers, {} files, {} bytes, {} entries, {} rows: {} damages",
-        report.layers, report.files, report.bytes, report.entries, report.rows, report.damage_count
-    ));
+    let counts = [
+        (report.layers, "layer", "layers"),
+        (report.files, "file", "files"),
+        (report.bytes, "byte", "bytes"),
+        (report.entries, "entry", "entries"),
+        (report.rows, "row", "rows"),
+    ];
+    let counts = counts.map(|(n, one, more)| format!("{n} {}", if n == 1 { one } else { more })).join(", ");
+    let damages = if report.damage_count == 1 { "damage" } else { "damages" };
+    output::note(format!("checked {counts}: {} {damages}", report.damage_count));
     match (report.damage_count, report.troubles.is_empty()) {
         (0, true) => Exit::Success,
         (0, false) => Exit::Trouble,
