@@ -219,3 +219,21 @@ fn entries_that_cannot_be_read_are_counted() {
     let at = entries().iter().position(|pair| *pair == entry(FORWARD_JSON, &[0x50, 0x01, 3], 3)).unwrap();
     assert_eq!(look(without(at)), ["index j_idx has 3 entries for 4 rows"]);
 }
+
+/// Their checksums are right: what wrote them was wrong.
+#[test]
+fn entries_that_cannot_be_decoded_are_named() {
+    let mut all = entries();
+    let entry_of_2 = all.iter_mut().find(|pair| **pair == number(2, 2)).unwrap();
+    envelope::begin(&mut entry_of_2.1, envelope::tag::INT);
+    envelope::seal(&entry_of_2.0, &mut entry_of_2.1);
+    assert_eq!(look(all), ["key /Table/120/4/2/2/0: invalid value of an index entry"]);
+    let mut more = entries();
+    more.extend((10..22).map(|id| entry(PARTIAL, &[0x12, b'x', 0x00, 0x01], id)));
+    let found = look(more);
+    assert_eq!(found.len(), 11);
+    assert!(
+        found.iter().all(|what| what.contains("column \"n\"") || what.contains("2 more entries")),
+        "{found:?}"
+    );
+}

@@ -18,7 +18,7 @@ use crate::format::kv::row::RowDecoder;
 use crate::format::manifest::Span;
 
 use super::modes::{BUCKETS, Comparison, Mode, Sums, bucket};
-use super::rows::{Gathered, Work, group_error};
+use super::rows::{Depth, Gathered, Work, group_error};
 use super::work::share;
 use super::{Damage, Progress, Report};
 
@@ -228,7 +228,9 @@ impl<'s> Tables<'s> {
     }
 
     fn gather(&self, table: &Table<'_>, task: &Task, report: &mut Report) -> Result<(), Error> {
-        let mut work = Work::new(table, task.index).map_err(|error| Error::Request(error.to_string()))?;
+        let shared = !self.by_ids.values().any(|own| *own == (task.table, task.index));
+        let depth = if shared { Depth::Decode } else { Depth::Hash };
+        let mut work = new_work(table, task.index, depth)?;
         let mut gathered = Gathered::new(table, task.index);
         let scan = &self.state.scan;
         let outcome = scan.rows(&task.segment, &mut |pairs: &[Pair]| {
@@ -277,6 +279,18 @@ impl<'s> Tables<'s> {
                 report.damage(Damage { file: table.layout.name.clone(), offset: None, what });
                 continue;
             }
+            // Until now they may have been hashed only.
+            match self.undecodable(table, at) {
+                Ok(found) if found.is_empty() => {}
+                Ok(found) => {
+                    found.into_iter().for_each(|damage| report.damage(damage));
+                    continue;
+                }
+                Err(error) => {
+                    report.error(error);
+                    continue;
+                }
+            }
             let differ: Vec<usize> = (0..BUCKETS)
                 .filter(|&b| own.expected.0.get(b) != own.found.0.get(b))
                 .take(CLOSE_BUCKETS)
@@ -298,7 +312,39 @@ struct Close {
     offset: u64,
 }
 
+fn new_work<'t>(table: &'t Table<'t>, index: Option<usize>, depth: Depth) -> Result<Work<'t>, Error> {
+    Work::new(table, index, depth).map_err(|error| Error::Request(error.to_string()))
+}
+
 impl Tables<'_> {
+    /// The entries of an index that cannot be decoded.
+    fn undecodable(&self, table: &Table<'_>, index: usize) -> Result<Vec<Damage>, Error> {
+        let (mut found, mut more) = (Vec::new(), 0);
+        let own = |task: &Task| self.tables.get(task.table).is_some_and(|own| std::ptr::eq(own, table));
+        for task in self.tasks(true).into_iter().filter(|task| own(task) && task.index == Some(index)) {
+            let mut work = new_work(table, task.index, Depth::Decode)?;
+            self.state.scan.rows(&task.segment, &mut |pairs: &[Pair]| {
+                let Some(first) = pairs.first() else { return Ok(()) };
+                match work.group(pairs, &mut |_, _, _| {}) {
+                    Err(cause) if found.len() < NAMED_MAX => found.push(Damage {
+                        file: self.state.scan.place(first.file),
+                        offset: Some(first.offset),
+                        what: format!("key {}: {cause}", pretty::key(&first.key)),
+                    }),
+                    Err(_) => more += 1,
+                    Ok(_) => {}
+                }
+                Ok::<(), Error>(())
+            })?;
+        }
+        if more > 0 {
+            let name = table.layout.indexes.get(index).map_or("", |index| &index.name);
+            let what = format!("index {name}: {more} more entries cannot be decoded");
+            found.push(Damage { file: table.layout.name.clone(), offset: None, what });
+        }
+        Ok(found)
+    }
+
     /// The keys behind differing sums.
     fn differences(&self, table: &Table<'_>, index: usize, buckets: &[usize]) -> Result<Vec<Damage>, Error> {
         let state = self.state;
@@ -322,7 +368,7 @@ impl Tables<'_> {
         let own = |task: &Task| self.tables.get(task.table).is_some_and(|own| std::ptr::eq(own, table));
         let wanted = |task: &Task| own(task) && task.index.is_none_or(|at| at == index);
         for task in self.tasks(true).into_iter().filter(wanted) {
-            let mut work = Work::new(table, task.index).map_err(|error| Error::Request(error.to_string()))?;
+            let mut work = new_work(table, task.index, Depth::Decode)?;
             state.scan.rows(&task.segment, &mut |pairs: &[Pair]| {
                 let Some(first) = pairs.first() else { return Ok(()) };
                 let told = work.group(pairs, &mut |at, key, hash| {

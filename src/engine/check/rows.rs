@@ -8,6 +8,7 @@ use crate::engine::range::RangeTombstone;
 use crate::engine::scan::{FileId, Pair, RowBuffer};
 use crate::engine::table::sequence_value;
 use crate::format::kv::datum::Datum;
+use crate::format::kv::envelope::{self, Value};
 use crate::format::kv::error::Error as KvError;
 use crate::format::kv::index::{Entry, IndexDecoder};
 use crate::format::kv::key;
@@ -64,12 +65,24 @@ enum EntryDecoder {
     Entry(IndexDecoder),
     /// The index holds whole rows.
     Row(RowDecoder),
+    /// See [`Depth::Hash`].
+    Hash,
     Nothing,
+}
+
+/// How closely entries are looked at.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Depth {
+    /// Entries that must have the bytes that a row asks for are hashed only: if all sums agree, each is what a row that
+    /// could be decoded gives. Not where keys of other tables may come between.
+    Hash,
+    /// Every entry is decoded: this tells what is wrong with it.
+    Decode,
 }
 
 impl<'t> Work<'t> {
     /// For the primary index (`None`) or a secondary one.
-    pub(super) fn new(table: &'t Table<'t>, index: Option<usize>) -> Result<Work<'t>, KvError> {
+    pub(super) fn new(table: &'t Table<'t>, index: Option<usize>, depth: Depth) -> Result<Work<'t>, KvError> {
         if table.descriptor.is_sequence() {
             return Ok(Work::Sequence);
         }
@@ -81,10 +94,11 @@ impl<'t> Work<'t> {
             let encoder = RowEncoder::new(layout.clone())?.seal_values(false);
             return Ok(Work::Rows(Box::new(Rows { table, decoder, encoder, memory: RowMemory::default() })));
         };
-        let carried =
-            table.comparisons.get(at).is_none_or(|own| matches!(own.mode, Mode::Carry | Mode::Count));
-        let decoder = if carried {
+        let mode = table.comparisons.get(at).map_or(Mode::Carry, |own| own.mode);
+        let decoder = if matches!(mode, Mode::Carry | Mode::Count) {
             EntryDecoder::Nothing
+        } else if mode == Mode::Bytes && depth == Depth::Hash {
+            EntryDecoder::Hash
         } else if index.primary_encoding {
             EntryDecoder::Row(RowDecoder::for_index(layout.clone(), index)?.verify_checksums(false))
         } else {
@@ -206,6 +220,13 @@ impl Entries<'_> {
                     pairs.iter().filter(main).for_each(|_| tell(self.at, &[], 0));
                 }
             }
+            EntryDecoder::Hash => {
+                for pair in pairs {
+                    if let Value::Present { .. } = envelope::open(&pair.value).map_err(cause)? {
+                        tell(self.at, &pair.key, hash_entry(&pair.key, &pair.value));
+                    }
+                }
+            }
             EntryDecoder::Row(decoder) => {
                 let mut row = self.memory.take();
                 if decode(decoder, pairs, &mut row)? == Decoded::Row && mode == Mode::Bytes {
@@ -322,7 +343,7 @@ impl<'t> Indexes<'t> {
         if self.current.as_ref().is_none_or(|current| !key.starts_with(&current.prefix)) {
             let (prefix, ids) = key::index_prefix(key).unwrap_or((key, (0, 0)));
             let work = self.tables.of_ids(ids).and_then(|(table, index)| {
-                let work = Work::new(table, index).ok()?;
+                let work = Work::new(table, index, Depth::Hash).ok()?;
                 Some((work, Gathered::new(table, index)))
             });
             let before = self.current.replace(Current { prefix: prefix.to_vec(), work });
