@@ -17,6 +17,7 @@ use userfilefs::engine::{Backup, OpenOptions};
 use userfilefs::format::descriptor::build::{self, ColumnSpec, IndexSpec, TableSpec};
 use userfilefs::format::descriptor::layout::index_span;
 use userfilefs::format::descriptor::{Catalog, Descriptor};
+use userfilefs::format::kv::datum::Datum;
 use userfilefs::format::kv::layout::Direction::Asc;
 use userfilefs::format::kv::layout::TableLayout;
 use userfilefs::format::kv::mvcc;
@@ -27,7 +28,7 @@ use userfilefs::format::manifest::{
 };
 use userfilefs::format::sst::{Writer, WriterOptions};
 
-use super::{Anything, Outcome, blocks, columns, inflate, report, row};
+use super::{Anything, Outcome, blocks, columns, inflate, report, row, wide_row};
 
 const TABLE: u32 = 120;
 const END: i64 = 1_614_556_800_000_000_000;
@@ -112,7 +113,7 @@ fn table() -> TableSpec {
 }
 
 /// Writes a backup of so many bytes or a little more. Returns rows and bytes.
-fn write(dir: &Path, wanted: u64) -> Result<(u64, u64), Anything> {
+fn write(dir: &Path, wanted: u64, row: fn(u64) -> Vec<Datum<'static>>) -> Result<(u64, u64), Anything> {
     std::fs::create_dir_all(dir.join("data"))?;
     let table = build::table(&table(), &|_| None)?;
     let descriptors =
@@ -226,39 +227,45 @@ fn speed(dir: &Path, what: &str, threads: usize, stored: u64) -> Result<(f64, u6
     Ok((best, peak))
 }
 
-/// Writes a backup of `mib` MiB below `dir`, measures, and removes it.
+/// Writes a backup of `mib` MiB below `dir`, measures, and removes it; first with narrow rows, then with wide ones.
 pub fn run(dir: &Path, mib: u64) -> Outcome {
     let dir = dir.join("backup");
-    let (rows, stored) = write(&dir, mib << 20)?;
-    let measured = measured(&dir, rows, stored);
-    std::fs::remove_dir_all(&dir)?;
-    measured
+    for (name, row) in [("", row as fn(u64) -> Vec<Datum<'static>>), ("wide_", wide_row)] {
+        let (rows, stored) = write(&dir, mib << 20, row)?;
+        let measured = measured(&dir, name, rows, stored);
+        std::fs::remove_dir_all(&dir)?;
+        measured?;
+    }
+    Ok(())
 }
 
-fn measured(dir: &Path, rows: u64, stored: u64) -> Outcome {
+fn measured(dir: &Path, name: &str, rows: u64, stored: u64) -> Outcome {
     let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
     let limits = measure(dir, "limit", 1)?;
     let limit = stored as f64 / limits.iter().rev().skip(2).sum::<u64>() as f64;
     let (one, peak_one) = speed(dir, "check", 1, stored)?;
     let (all, peak_all) = speed(dir, "check", cores, stored)?;
     let (exported, peak_export) = speed(dir, "export", 1, stored)?;
-    report("format_backup_mib", stored as f64 / f64::from(1 << 20));
-    report("format_backup_rows", rows as f64);
-    report("format_backup_limit_mb_s", limit);
-    report("format_check_mb_s", one);
-    report("format_check_rows_s", rows as f64 * one * 1e6 / stored as f64);
-    report("format_export_rows_s", rows as f64 * exported * 1e6 / stored as f64);
-    println!("RESULT format_check_vs_snappy_crc {:.2} - ok", one / limit);
+    report(&format!("format_{name}backup_mib"), stored as f64 / f64::from(1 << 20));
+    report(&format!("format_{name}backup_rows"), rows as f64);
+    report(&format!("format_{name}backup_limit_mb_s"), limit);
+    report(&format!("format_{name}check_mb_s"), one);
+    report(&format!("format_{name}check_rows_s"), rows as f64 * one * 1e6 / stored as f64);
+    report(&format!("format_{name}export_rows_s"), rows as f64 * exported * 1e6 / stored as f64);
+    println!("RESULT format_{name}check_vs_snappy_crc {:.2} - ok", one / limit);
     let (scaling, goal) = (all / one, 0.75 * cores as f64);
     let verdict = |good: bool| if good { "ok" } else { "short" };
     println!(
-        "RESULT format_check_scaling_{cores}_cores {scaling:.2} ge {goal:.2} {}",
+        "RESULT format_{name}check_scaling_{cores}_cores {scaling:.2} ge {goal:.2} {}",
         verdict(scaling >= goal)
     );
-    for (name, peak) in [("check", peak_one.max(peak_all)), ("export", peak_export)] {
+    for (command, peak) in [("check", peak_one.max(peak_all)), ("export", peak_export)] {
         let mib = peak as f64 / f64::from(1 << 20);
         let limit = MEMORY_MAX >> 20;
-        println!("RESULT format_{name}_peak_mib {mib:.0} le {limit} {}", verdict(peak <= MEMORY_MAX));
+        println!(
+            "RESULT format_{name}{command}_peak_mib {mib:.0} le {limit} {}",
+            verdict(peak <= MEMORY_MAX)
+        );
     }
     Ok(())
 }
