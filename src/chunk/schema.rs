@@ -128,6 +128,7 @@ mod tests {
             at("CONSTRAINT file_id_fk FOREIGN KEY");
         }
         assert!(pg.contains("COLLATE \"C\"") && pg.contains("SET STORAGE EXTERNAL"));
+        assert!(pg.contains("toast.autovacuum_vacuum_cost_limit"));
         assert!(!crdb.contains("COLLATE") && !crdb.contains("STORAGE") && !crdb.contains("vacuum"));
     }
 
