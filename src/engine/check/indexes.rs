@@ -20,7 +20,7 @@ use crate::format::manifest::Span;
 use super::modes::{BUCKETS, Comparison, Mode, Sums, bucket};
 use super::rows::{Depth, Gathered, Work, group_error};
 use super::work::share;
-use super::{Damage, Progress, Report};
+use super::{Damage, Progress, Report, to_damage};
 
 /// Buckets that are looked at closely, and keys that are kept of them.
 const CLOSE_BUCKETS: usize = 8;
@@ -279,23 +279,16 @@ impl<'s> Tables<'s> {
                 report.damage(Damage { file: table.layout.name.clone(), offset: None, what });
                 continue;
             }
-            // Until now they may have been hashed only.
-            match self.undecodable(table, at) {
-                Ok(found) if found.is_empty() => {}
-                Ok(found) => {
-                    found.into_iter().for_each(|damage| report.damage(damage));
-                    continue;
-                }
-                Err(error) => {
-                    report.error(error);
-                    continue;
-                }
-            }
             let differ: Vec<usize> = (0..BUCKETS)
                 .filter(|&b| own.expected.0.get(b) != own.found.0.get(b))
                 .take(CLOSE_BUCKETS)
                 .collect();
-            match self.differences(table, at, &differ) {
+            // Until now they may have been hashed only.
+            let found = match self.undecodable(table, at) {
+                Ok(found) if found.is_empty() => self.differences(table, at, &differ),
+                found => found,
+            };
+            match found {
                 Ok(found) => found.into_iter().for_each(|damage| report.damage(damage)),
                 Err(error) => report.error(error),
             }
@@ -317,20 +310,22 @@ fn new_work<'t>(table: &'t Table<'t>, index: Option<usize>, depth: Depth) -> Res
 }
 
 impl Tables<'_> {
-    /// The entries of an index that cannot be decoded.
+    /// The entries of an index that cannot be decoded, where they were not decoded before.
     fn undecodable(&self, table: &Table<'_>, index: usize) -> Result<Vec<Damage>, Error> {
         let (mut found, mut more) = (Vec::new(), 0);
+        if table.comparisons.get(index).is_none_or(|own| own.mode != Mode::Bytes) {
+            return Ok(found);
+        }
         let own = |task: &Task| self.tables.get(task.table).is_some_and(|own| std::ptr::eq(own, table));
         for task in self.tasks(true).into_iter().filter(|task| own(task) && task.index == Some(index)) {
             let mut work = new_work(table, task.index, Depth::Decode)?;
             self.state.scan.rows(&task.segment, &mut |pairs: &[Pair]| {
                 let Some(first) = pairs.first() else { return Ok(()) };
                 match work.group(pairs, &mut |_, _, _| {}) {
-                    Err(cause) if found.len() < NAMED_MAX => found.push(Damage {
-                        file: self.state.scan.place(first.file),
-                        offset: Some(first.offset),
-                        what: format!("key {}: {cause}", pretty::key(&first.key)),
-                    }),
+                    Err(cause) if found.len() < NAMED_MAX => {
+                        let place = self.state.scan.place(first.file);
+                        found.extend(to_damage(group_error(place, first, &cause)));
+                    }
                     Err(_) => more += 1,
                     Ok(_) => {}
                 }
