@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::error::{FsError, Result};
-use super::node::{DirNode, FileNode, Meta};
+use super::node::{DirNode, FileNode, LinkNode, Meta};
 use super::tree::{Body, ROOT};
 use super::{UserfileFs, control};
 use crate::chunk::{Attrs, PathKind, PathRow};
@@ -201,12 +201,11 @@ impl UserfileFs {
                 None => return Ok(()),
             }
         };
-        let asked = Instant::now();
-        let meta = self.resolve(parent, &name).await?;
+        let answer = self.resolve(parent, &name).await?;
         let mut tree = self.tree.lock();
         // Renamed meanwhile: the answer is about something else.
         if tree.child(parent, &name) == Some(ino) {
-            self.settle(&mut tree, parent, &name, meta.as_ref(), asked);
+            self.settle(&mut tree, parent, &name, answer.meta.as_ref(), answer.asked);
         }
         Ok(())
     }
@@ -235,7 +234,7 @@ impl UserfileFs {
                 self.set_dir(dir, &set);
             }
             Body::Link(link) => {
-                let row = {
+                {
                     let mut st = link.st.lock();
                     apply_owner(&mut st.meta.attrs, &set);
                     if let Some(time) = set.mtime {
@@ -246,25 +245,32 @@ impl UserfileFs {
                     }
                     st.ctime = self.now();
                     st.fetched = Instant::now();
-                    let meta = st.meta.clone();
-                    (PathKind::Symlink { target: meta.target }, meta.attrs, meta.mtime)
-                };
-                let meta = link.st.lock().meta.clone();
-                let _quiet = self.moves.read().await;
-                if self.table.attrs_available() {
-                    let path = self.stored_path(ino)?;
-                    let (kind, attrs, mtime) = row;
-                    let row = PathRow { path: path.into_bytes(), kind, attrs, mtime };
-                    self.table.put_path(&row, false).await?;
-                    link.st.lock().fetched = Instant::now();
                 }
-                if let Some((parent, name)) = self.place(ino) {
-                    self.note(parent, &name, Some(Meta::Link(meta)));
-                }
+                self.store_link(ino, link).await?;
             }
             Body::Control(_) => return Err(FsError::NotPermitted),
         }
         Ok(self.stat_body(ino, &body))
+    }
+
+    /// Stores what is known of a symbolic link.
+    async fn store_link(&self, ino: u64, link: &LinkNode) -> Result<()> {
+        let _quiet = self.moves.read().await;
+        let meta = link.st.lock().meta.clone();
+        if self.table.attrs_available() {
+            let row = PathRow {
+                path: self.stored_path(ino)?.into_bytes(),
+                kind: PathKind::Symlink { target: meta.target.clone() },
+                attrs: meta.attrs.clone(),
+                mtime: meta.mtime,
+            };
+            self.table.put_path(&row, false).await?;
+            link.st.lock().fetched = Instant::now();
+        }
+        if let Some((parent, name)) = self.place(ino) {
+            self.note(parent, &name, Some(Meta::Link(meta)));
+        }
+        Ok(())
     }
 
     fn time(&self, time: TimeSet) -> Micros {
@@ -380,18 +386,40 @@ impl UserfileFs {
                 }
                 Ok(out)
             }
-            Body::Link(link) => Ok(f(&mut link.st.lock().meta.attrs)?.0),
+            Body::Link(link) => {
+                let mut st = link.st.lock();
+                let (out, changed) = f(&mut st.meta.attrs)?;
+                if changed {
+                    st.ctime = self.now();
+                    st.fetched = Instant::now();
+                }
+                Ok(out)
+            }
             Body::Control(_) => Err(FsError::NotSupported),
         }
     }
 
+    /// After a change of extended attributes: those of files and directories are stored with their other attributes,
+    /// those of a link at once.
+    async fn xattrs_changed(&self, ino: u64) -> Result<()> {
+        match self.body(ino)? {
+            Body::Link(link) => self.store_link(ino, &link).await,
+            _ => Ok(()),
+        }
+    }
+
     /// Sets an extended attribute. `create`: it must be new; `replace`: it must exist.
-    pub fn setxattr(&self, ino: u64, name: &[u8], value: &[u8], create: bool, replace: bool) -> Result<()> {
+    pub async fn setxattr(
+        &self,
+        ino: u64,
+        name: &[u8],
+        value: &[u8],
+        create: bool,
+        replace: bool,
+    ) -> Result<()> {
         self.check_writable()?;
         self.with_xattrs(ino, |attrs| {
-            if !(name.starts_with(b"user.") || name.starts_with(b"trusted.")) {
-                return Err(FsError::NotSupported);
-            }
+            check_xattr_name(name)?;
             let exists = attrs.xattrs.contains_key(name);
             if create && exists {
                 return Err(FsError::Exists);
@@ -410,12 +438,14 @@ impl UserfileFs {
             }
             attrs.xattrs.insert(name.to_vec(), value.to_vec());
             Ok(((), true))
-        })
+        })?;
+        self.xattrs_changed(ino).await
     }
 
     /// An extended attribute's value.
     pub fn getxattr(&self, ino: u64, name: &[u8]) -> Result<Vec<u8>> {
         self.with_xattrs(ino, |attrs| {
+            check_xattr_name(name)?;
             Ok((attrs.xattrs.get(name).cloned().ok_or(FsError::NoAttribute)?, false))
         })
     }
@@ -429,12 +459,13 @@ impl UserfileFs {
     }
 
     /// Removes an extended attribute.
-    pub fn removexattr(&self, ino: u64, name: &[u8]) -> Result<()> {
+    pub async fn removexattr(&self, ino: u64, name: &[u8]) -> Result<()> {
         self.check_writable()?;
-        self.with_xattrs(ino, |attrs| match attrs.xattrs.remove(name) {
-            Some(_) => Ok(((), true)),
-            None => Err(FsError::NoAttribute),
-        })
+        self.with_xattrs(ino, |attrs| {
+            check_xattr_name(name)?;
+            attrs.xattrs.remove(name).map(|_| ((), true)).ok_or(FsError::NoAttribute)
+        })?;
+        self.xattrs_changed(ino).await
     }
 
     /// How much is stored.
@@ -461,6 +492,16 @@ impl UserfileFs {
         let (files, bytes) = (usage.files, usage.bytes);
         *self.usage.lock() = Some(CachedUsage { files, bytes, at: Instant::now(), cost: start.elapsed() });
         Ok((files, bytes))
+    }
+}
+
+/// Attributes of users and of the superuser are stored. Others are not, access control lists among them (whose absence
+/// must be an error, or programs take them for supported).
+fn check_xattr_name(name: &[u8]) -> Result<()> {
+    match name.strip_prefix(b"user.").or(name.strip_prefix(b"trusted.")) {
+        Some(b"") => Err(FsError::Invalid),
+        Some(_) => Ok(()),
+        None => Err(FsError::NotSupported),
     }
 }
 

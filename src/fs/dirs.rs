@@ -81,17 +81,16 @@ impl UserfileFs {
 
     fn written_down(&self, change: Change<'_>) {
         let Change { dir, row, version, .. } = change;
-        {
-            let mut st = dir.st.lock();
-            st.written_down = true;
-            st.stored = Some(row.clone());
-            st.fetched = std::time::Instant::now();
-            if st.version == version {
-                st.attr_dirty = false;
-            }
-        }
+        // First the listing, then the node: see store_attrs.
         if let Some((parent, name)) = self.place(dir.ino).filter(|_| dir.ino != ROOT) {
-            self.note(parent, &name, Some(Meta::Dir(DirMeta { row: Some(row) })));
+            self.note(parent, &name, Some(Meta::Dir(DirMeta { row: Some(row.clone()) })));
+        }
+        let mut st = dir.st.lock();
+        st.written_down = true;
+        st.stored = Some(row);
+        st.fetched = std::time::Instant::now();
+        if st.version == version {
+            st.attr_dirty = false;
         }
     }
 }

@@ -37,6 +37,29 @@ const ABSENT_RUN: u32 = 8;
 /// How often a name is asked for anew because names were taken out of its directory meanwhile.
 const ASKED_AGAIN_MAX: u32 = 3;
 
+/// What the tables, or a listing of them, said of a name.
+pub(super) struct Answer {
+    /// What it is; None: there is no such name.
+    pub meta: Option<Meta>,
+    /// When the tables were asked: what this mount has learnt or stored since is newer.
+    pub asked: Instant,
+    /// Names that this mount took away before are taken into account.
+    pub names: Instant,
+}
+
+impl Answer {
+    /// From the tables.
+    fn of_tables(meta: Option<Meta>, asked: Instant) -> Self {
+        Answer { meta, asked, names: asked }
+    }
+
+    /// From a listing. What this mount takes away is noted in it, so that its names are right `now`; attributes that
+    /// were waiting to be stored when the tables were asked are not in it.
+    pub fn of_listing(listing: &Listing, name: &str, now: Instant) -> Self {
+        Answer { meta: listing.entries.get(name).cloned(), asked: listing.asked, names: now }
+    }
+}
+
 /// Names that a mount cannot show, and files hidden by a directory of the same name.
 #[derive(Default)]
 pub struct OddNames {
@@ -57,10 +80,9 @@ impl UserfileFs {
             if let Some(answer) = self.try_lookup(parent, name) {
                 return answer;
             }
-            let asked = Instant::now();
-            let meta = self.resolve(parent, name).await?;
+            let answer = self.resolve(parent, name).await?;
             let last = tries.next().is_none();
-            if let Some(stat) = self.adopt(parent, name, meta, asked, last) {
+            if let Some(stat) = self.adopt(parent, name, answer, last) {
                 return Ok(stat);
             }
         }
@@ -80,11 +102,11 @@ impl UserfileFs {
         if let Some(stat) = self.local_child(parent, name) {
             return Some(Ok(Some(stat)));
         }
-        let (meta, asked) = {
+        let answer = {
             let mut st = dir.st.lock();
             self.listed(&mut st, name)?
         };
-        self.adopt(parent, name, meta, asked, false).map(Ok)
+        self.adopt(parent, name, answer, false).map(Ok)
     }
 
     /// The child if this mount's state of it is newer than the tables'.
@@ -130,18 +152,18 @@ impl UserfileFs {
         st.listing.as_ref().filter(|l| !l.stale && l.at.elapsed() < self.cfg.attr_timeout)
     }
 
-    /// What a fresh listing says of a name, and as of when. None: there is none, or it is not to be believed that the
-    /// name is not there; then the listing counts as stale.
-    fn listed(&self, st: &mut DirState, name: &str) -> Option<(Option<Meta>, Instant)> {
-        let now = Instant::now();
+    /// What a fresh listing says of a name. None: there is none, or it is not to be believed that the name is not
+    /// there; then the listing counts as stale.
+    fn listed(&self, st: &mut DirState, name: &str) -> Option<Answer> {
         let listing = self.fresh(st)?;
-        if let Some(meta) = listing.entries.get(name) {
-            return Some((Some(meta.clone()), now));
+        let answer = Answer::of_listing(listing, name, Instant::now());
+        if answer.meta.is_some() {
+            return Some(answer);
         }
-        let (asked, age) = (listing.asked, listing.at.elapsed());
+        let age = listing.at.elapsed();
         if age < self.cfg.attr_timeout / ABSENT_PART || self.is_filled(st) {
             self.note_absent(st);
-            return Some((None, asked));
+            return Some(answer);
         }
         if let Some(listing) = &mut st.listing {
             listing.stale = true;
@@ -160,9 +182,10 @@ impl UserfileFs {
     }
 
     /// What a name is now, asked of a listing or of the tables.
-    pub(super) async fn resolve(&self, parent: u64, name: &str) -> Result<Option<Meta>> {
+    pub(super) async fn resolve(&self, parent: u64, name: &str) -> Result<Answer> {
         if control::is_shadow_dir(parent) {
-            return self.ask(parent, name).await;
+            let asked = Instant::now();
+            return Ok(Answer::of_tables(self.ask(parent, name).await?, asked));
         }
         let dir = self.dir(parent)?;
         enum Plan {
@@ -172,8 +195,8 @@ impl UserfileFs {
         }
         let plan = {
             let mut st = dir.st.lock();
-            if let Some((meta, _)) = self.listed(&mut st, name) {
-                return Ok(meta);
+            if let Some(answer) = self.listed(&mut st, name) {
+                return Ok(answer);
             }
             st.misses += 1;
             match &st.listing {
@@ -191,7 +214,7 @@ impl UserfileFs {
                 if self.list(parent, &dir, whole).await? {
                     let st = dir.st.lock();
                     if let Some(listing) = &st.listing {
-                        return Ok(listing.entries.get(name).cloned());
+                        return Ok(Answer::of_listing(listing, name, Instant::now()));
                     }
                 }
             }
@@ -206,7 +229,7 @@ impl UserfileFs {
             // Another client stores here, and what it stores is asked for.
             st.absent.0 = 0;
         }
-        Ok(meta)
+        Ok(Answer::of_tables(meta, start))
     }
 
     /// What a name is now, asked of the tables.
@@ -258,24 +281,17 @@ impl UserfileFs {
         file.or(as_path)
     }
 
-    /// Puts what was found when the tables (or a listing) were `asked` into the tree, and takes a kernel reference. The
-    /// outer None: names were taken out of the directory since, so it may be history; ask again, unless this was the
-    /// `last` try.
-    pub(super) fn adopt(
-        &self,
-        parent: u64,
-        name: &str,
-        meta: Option<Meta>,
-        asked: Instant,
-        last: bool,
-    ) -> Option<Option<Stat>> {
+    /// Puts what was found into the tree, and takes a kernel reference. The outer None: names were taken out of the
+    /// directory since, so it may be history; ask again, unless this was the `last` try.
+    pub(super) fn adopt(&self, parent: u64, name: &str, answer: Answer, last: bool) -> Option<Option<Stat>> {
+        let Answer { meta, asked, names } = answer;
         let mut tree = self.tree.lock();
         if meta.is_some() && !last && tree.child(parent, name).is_none() {
             let removed = match tree.get(parent).map(|n| &n.body) {
                 Some(Body::Dir(dir)) => dir.st.lock().removed,
                 _ => None,
             };
-            if removed.is_some_and(|at| at > asked) {
+            if removed.is_some_and(|at| at > names) {
                 return None;
             }
         }
@@ -349,12 +365,12 @@ impl UserfileFs {
             return None;
         };
         let ino = tree.add(parent, name, |ino| match meta {
-            Meta::File(meta) => Body::File(Arc::new(FileNode::stored(ino, meta, chunk_len))),
-            Meta::Dir(meta) => Body::Dir(Arc::new(DirNode::new(ino, meta, now))),
+            Meta::File(meta) => Body::File(Arc::new(FileNode::stored(ino, meta, chunk_len, asked))),
+            Meta::Dir(meta) => Body::Dir(Arc::new(DirNode::new(ino, meta, now, asked))),
             Meta::Link(meta) => Body::Link(Arc::new(LinkNode {
                 st: parking_lot::Mutex::new(LinkState {
                     meta: meta.clone(),
-                    fetched: Instant::now(),
+                    fetched: asked,
                     ctime: meta.mtime,
                     atime: None,
                 }),

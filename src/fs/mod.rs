@@ -99,7 +99,7 @@ impl UserfileFs {
     /// returned value is dropped.
     pub fn new(table: FileTable, cfg: Config) -> Arc<Self> {
         let now = now_micros();
-        let root = Arc::new(DirNode::new(tree::ROOT, &DirMeta::default(), now));
+        let root = Arc::new(DirNode::new(tree::ROOT, &DirMeta::default(), now, std::time::Instant::now()));
         let fs = Arc::new(UserfileFs {
             cache: ChunkCache::new(cfg.cache_bytes_max),
             budget: write::Budget::new(cfg.dirty_bytes_max),

@@ -125,9 +125,8 @@ impl UserfileFs {
         if known.is_some() {
             return Ok(known);
         }
-        let asked = Instant::now();
-        let meta = self.resolve(parent, name).await?;
-        Ok(self.settle(&mut self.tree.lock(), parent, name, meta.as_ref(), asked))
+        let answer = self.resolve(parent, name).await?;
+        Ok(self.settle(&mut self.tree.lock(), parent, name, answer.meta.as_ref(), answer.asked))
     }
 
     /// Creates (or, without O_EXCL, opens) a file. The new file is stored when it is flushed.

@@ -182,8 +182,8 @@ pub enum Shape {
 }
 
 impl FileNode {
-    /// A file that the tables hold.
-    pub fn stored(ino: u64, meta: &FileMeta, chunk_len: usize) -> Self {
+    /// A file that the tables hold, and held when they were `asked`.
+    pub fn stored(ino: u64, meta: &FileMeta, chunk_len: usize, asked: Instant) -> Self {
         FileNode::with(
             ino,
             FileState {
@@ -194,6 +194,7 @@ impl FileNode {
                 attrs: meta.attrs.clone(),
                 dirty: false,
                 overlay: Overlay::new(chunk_len, meta.size),
+                fetched: asked,
                 ..FileState::blank(chunk_len)
             },
         )
@@ -382,8 +383,8 @@ impl Listing {
 }
 
 impl DirNode {
-    /// A directory.
-    pub fn new(ino: u64, meta: &DirMeta, fallback_time: Micros) -> Self {
+    /// A directory as the tables had it when they were `asked`.
+    pub fn new(ino: u64, meta: &DirMeta, fallback_time: Micros, asked: Instant) -> Self {
         let (attrs, mtime) = meta.row.clone().unwrap_or((Attrs::default(), fallback_time));
         DirNode {
             ino,
@@ -404,7 +405,7 @@ impl DirNode {
                 spent: Duration::ZERO,
                 misses: 0,
                 absent: (0, Instant::now()),
-                fetched: Instant::now(),
+                fetched: asked,
                 version: 0,
                 reads: (0, String::new()),
                 removed: None,

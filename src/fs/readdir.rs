@@ -7,6 +7,7 @@ use std::time::Instant;
 use super::attr::Kind;
 use super::control::Control;
 use super::error::{FsError, Result};
+use super::lookup::Answer;
 use super::node::{DirNode, Meta};
 use super::open::Open;
 use super::tree::{Body, ROOT};
@@ -16,6 +17,8 @@ use super::{Stat, UserfileFs};
 pub struct DirSnapshot {
     /// In order; `.` and `..` are the caller's.
     entries: Vec<SnapshotEntry>,
+    /// When the tables were asked.
+    asked: Instant,
     parent: u64,
     control: bool,
 }
@@ -124,7 +127,7 @@ impl UserfileFs {
         let name = entry.name.as_str();
         if plus && !snapshot.control {
             // Removed since the snapshot: left out. Changed since: as it is now.
-            let stat = self.adopt_listed(ino, name, entry)?;
+            let stat = self.adopt_listed(ino, snapshot, entry)?;
             return Some(DirEntry { ino: stat.ino, kind: stat.kind, name, stat: Some(stat) });
         }
         if snapshot.control {
@@ -135,43 +138,51 @@ impl UserfileFs {
         Some(DirEntry { ino: number, kind: entry.kind, name, stat: None })
     }
 
-    fn adopt_listed(&self, parent: u64, name: &str, entry: &SnapshotEntry) -> Option<Stat> {
+    fn adopt_listed(&self, parent: u64, snapshot: &DirSnapshot, entry: &SnapshotEntry) -> Option<Stat> {
+        let name = entry.name.as_str();
         // First the node, then the listing: a file that is stored just now is in the listing before it stops being
         // local (see note_stored). The other way round it could be missed in both, and be taken for removed.
         if let Some(stat) = self.local_child(parent, name) {
             return Some(stat);
         }
         loop {
-            let asked = Instant::now();
+            let now = Instant::now();
             let current = self.dir(parent).ok().and_then(|dir| {
                 let st = dir.st.lock();
-                st.listing.as_ref().map(|l| l.entries.get(name).cloned())
+                st.listing.as_ref().map(|l| Answer::of_listing(l, name, now))
             });
-            let (listed, meta) = (current.is_some(), current.unwrap_or_else(|| entry.meta.clone())?);
             // Without a listing there is nothing newer to be had.
-            if let Some(found) = self.adopt(parent, name, Some(meta), asked, !listed) {
+            let listed = current.is_some();
+            let answer = current.unwrap_or_else(|| Answer {
+                meta: entry.meta.clone(),
+                asked: snapshot.asked,
+                names: now,
+            });
+            answer.meta.as_ref()?;
+            if let Some(found) = self.adopt(parent, name, answer, !listed) {
                 return found;
             }
         }
     }
 
     async fn snapshot(self: &Arc<Self>, ino: u64) -> Result<DirSnapshot> {
+        let asked = Instant::now();
         if let Body::Control(control) = self.body(ino)? {
             let mut entries = Vec::new();
             for name in self.control_entries(control) {
                 let meta = match control {
-                    Control::Shadowed => self.resolve(ino, &name).await?,
+                    Control::Shadowed => self.resolve(ino, &name).await?.meta,
                     _ => None,
                 };
                 entries.push(SnapshotEntry { name, kind: Kind::File, meta });
             }
             let control = control == Control::Dir;
             entries.retain(|e| control || e.meta.is_some());
-            return Ok(DirSnapshot { entries, parent: ROOT, control });
+            return Ok(DirSnapshot { entries, asked, parent: ROOT, control });
         }
         let dir = self.dir(ino)?;
         if dir.st.lock().unlinked {
-            return Ok(DirSnapshot { entries: Vec::new(), parent: ino, control: false });
+            return Ok(DirSnapshot { entries: Vec::new(), asked, parent: ino, control: false });
         }
         self.list(ino, &dir, true).await?;
         self.list_ahead(ino);
@@ -192,10 +203,10 @@ impl UserfileFs {
                 .collect();
             (local, tree.get(ino).map_or(ROOT, |n| n.parent))
         };
-        let mut entries: Vec<SnapshotEntry> = {
+        let (mut entries, asked): (Vec<SnapshotEntry>, Instant) = {
             let st = dir.st.lock();
             let listed = st.listing.iter().flat_map(|l| l.entries.iter());
-            listed
+            let entries = listed
                 .map(|(name, meta)| SnapshotEntry {
                     name: name.clone(),
                     kind: match meta {
@@ -205,14 +216,15 @@ impl UserfileFs {
                     },
                     meta: Some(meta.clone()),
                 })
-                .collect()
+                .collect();
+            (entries, st.listing.as_ref().map_or(asked, |l| l.asked))
         };
         for (name, kind) in local {
             if let Err(at) = entries.binary_search_by(|e| e.name.as_str().cmp(&name)) {
                 entries.insert(at, SnapshotEntry { name, kind, meta: None });
             }
         }
-        Ok(DirSnapshot { entries, parent, control: false })
+        Ok(DirSnapshot { entries, asked, parent, control: false })
     }
 
     /// Lists the directories that a walk through the whole tree reads next, while the reader is

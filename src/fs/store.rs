@@ -140,8 +140,11 @@ impl UserfileFs {
         let plan = self.plan(file)?;
         let Some(base) = plan.base else { return Ok(()) };
         match self.table.set_file_attrs(base.id, &plan.path, plan.mtime, &plan.attrs).await {
+            // A listing that was made while they waited has the old ones. Noted before the node stops being local: who
+            // looks at it first and at the listing then finds them in one of the two.
+            Ok(()) => self.note_file(file),
             // Removed or replaced by another client: there is nothing left to describe.
-            Ok(()) | Err(chunk::Error::NotFound(_) | chunk::Error::Changed(_)) => {}
+            Err(chunk::Error::NotFound(_) | chunk::Error::Changed(_)) => {}
             Err(e) => return Err(e.into()),
         }
         let mut st = file.st.lock();

@@ -690,7 +690,11 @@ impl Filesystem for Adapter {
         reply: ReplyEmpty,
     ) {
         let (create, replace) = (flags & libc::XATTR_CREATE != 0, flags & libc::XATTR_REPLACE != 0);
-        reply_empty("setxattr", reply, self.fs.setxattr(ino.0, name.as_bytes(), value, create, replace));
+        let (fs, name, value) = (self.fs.clone(), name.to_owned(), value.to_owned());
+        self.runtime.spawn(async move {
+            let done = fs.setxattr(ino.0, name.as_bytes(), &value, create, replace).await;
+            reply_empty("setxattr", reply, done);
+        });
     }
 
     fn getxattr(&self, _req: &Request, ino: INodeNo, name: &OsStr, size: u32, reply: ReplyXattr) {
@@ -702,7 +706,11 @@ impl Filesystem for Adapter {
     }
 
     fn removexattr(&self, _req: &Request, ino: INodeNo, name: &OsStr, reply: ReplyEmpty) {
-        reply_empty("removexattr", reply, self.fs.removexattr(ino.0, name.as_bytes()));
+        let (fs, name) = (self.fs.clone(), name.to_owned());
+        self.runtime.spawn(async move {
+            let done = fs.removexattr(ino.0, name.as_bytes()).await;
+            reply_empty("removexattr", reply, done);
+        });
     }
 
     fn access(&self, _req: &Request, _ino: INodeNo, _mask: AccessFlags, reply: ReplyEmpty) {

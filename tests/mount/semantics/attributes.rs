@@ -9,7 +9,7 @@ use std::os::unix::process::CommandExt;
 use std::time::{Duration, Instant, SystemTime};
 
 use crate::mount;
-use crate::support::mounted::pattern;
+use crate::support::mounted::{Mount, pattern};
 use crate::support::sys::{self, errno};
 
 fn is_root() -> bool {
@@ -320,6 +320,50 @@ fn overwriting_keeps_attributes() {
     }
 }
 
+/// Attributes hold while they wait to be stored and after it, though the directory is listed meanwhile: the listing does
+/// not know them. A second change does not take the first one back.
+#[test]
+fn attributes_stay_while_the_directory_is_listed() {
+    let mut m = mount!();
+    let names = ["a", "b", "c", "d"];
+    let file = |m: &Mount, name: &str| m.path(name).join("f");
+    let listed = |m: &Mount, name: &str| {
+        let entry =
+            std::fs::read_dir(m.path(name)).expect("readdir").next().expect("an entry").expect("entry");
+        entry.metadata().expect("stat").mode() & 0o7777
+    };
+    for name in names {
+        std::fs::create_dir(m.path(name)).expect("mkdir");
+        std::fs::write(file(&m, name), "hello").expect("write");
+        std::fs::set_permissions(file(&m, name), Permissions::from_mode(0o644)).expect("chmod");
+    }
+    // Longer than anything is believed.
+    std::thread::sleep(Duration::from_millis(1500));
+    for name in names {
+        std::fs::set_permissions(file(&m, name), Permissions::from_mode(0o600)).expect("chmod");
+        assert_eq!(listed(&m, name), 0o600, "{name}: at once");
+    }
+    for after in [250, 500, 750] {
+        std::thread::sleep(Duration::from_millis(250));
+        for name in names {
+            assert_eq!(listed(&m, name), 0o600, "{name}: {after} ms later");
+        }
+    }
+    for name in names {
+        sys::utimens(&file(&m, name), (1, 0), (1, 0)).expect("utimens");
+    }
+    std::thread::sleep(Duration::from_millis(1500));
+    for remounted in [false, true] {
+        if remounted {
+            m.remount();
+        }
+        for name in names {
+            let meta = std::fs::metadata(file(&m, name)).expect("stat");
+            assert_eq!((meta.mode() & 0o7777, meta.mtime()), (0o600, 1), "{name}, remounted: {remounted}");
+        }
+    }
+}
+
 /// With `-o user_xattr` extended attributes of files, directories and links are kept; without it there are none.
 #[test]
 fn extended_attributes() {
@@ -330,8 +374,22 @@ fn extended_attributes() {
         return;
     }
     let big = pattern(1, 10_000);
+    symlink("t", m.path("l")).expect("symlink");
+    // Only the superuser may set one, and none of a user's, on a link.
+    if is_root() {
+        for name in ["trusted.one", "trusted.gone"] {
+            sys::setxattr(&m.path("l"), name, b"1", 0).expect("setxattr of a link");
+        }
+        sys::removexattr(&m.path("l"), "trusted.gone").expect("removexattr of a link");
+    }
     for name in ["f", "d"] {
         let path = m.path(name);
+        assert_eq!(sys::setxattr(&path, "user.", b"1", 0), Err(libc::EINVAL));
+        if !m.is_plain() {
+            for foreign in ["system.posix_acl_access", "system.other", "security.other"] {
+                assert_eq!(sys::getxattr(&path, foreign), Err(libc::EOPNOTSUPP), "{foreign}");
+            }
+        }
         sys::setxattr(&path, "user.one", b"1", 0).expect("setxattr");
         sys::setxattr(&path, "user.binary", b"\0\xff\n", libc::XATTR_CREATE).expect("setxattr");
         sys::setxattr(&path, "user.big", &big, 0).expect("setxattr");
@@ -359,6 +417,12 @@ fn extended_attributes() {
             assert_eq!(sys::getxattr(&path, "user.empty").expect("getxattr"), b"");
             assert!(sys::getxattr(&path, "user.big").expect("getxattr") == big);
             assert_eq!(sys::getxattr(&path, "user.none"), Err(libc::ENODATA));
+        }
+        if is_root() {
+            let mut names = sys::listxattr(&m.path("l")).expect("listxattr of a link");
+            names.retain(|n| n.starts_with("trusted."));
+            assert_eq!(names, ["trusted.one"], "{remounted}");
+            assert_eq!(sys::getxattr(&m.path("l"), "trusted.one").expect("getxattr of a link"), b"1");
         }
     }
     if m.is_plain() {
