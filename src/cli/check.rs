@@ -4,6 +4,7 @@ use super::place::{Place, PlaceArgs};
 use super::{Exit, exit, output};
 use crate::destination::Source;
 use crate::engine::check::{CheckOptions, Progress, Report, check};
+use crate::util::plural::counted;
 use indicatif::{ProgressBar, ProgressStyle};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -113,7 +114,8 @@ fn tell(report: &Report) -> Exit {
     drop(out);
     let more = report.damage_count.saturating_sub(report.damages.len() as u64);
     if more > 0 {
-        output::warn(format!("{more} more damages are not shown"));
+        let are = if more == 1 { "is" } else { "are" };
+        output::warn(format!("{} {are} not shown", counted(more, "more damage")));
     }
     for notice in &report.notices {
         output::note(format!("note: {notice}"));
@@ -125,15 +127,14 @@ fn tell(report: &Report) -> Exit {
         output::stderr(&format!("hint: {hint}"));
     }
     let counts = [
-        (report.layers, "layer", "layers"),
-        (report.files, "file", "files"),
-        (report.bytes, "byte", "bytes"),
-        (report.entries, "entry", "entries"),
-        (report.rows, "row", "rows"),
+        (report.layers, "layer"),
+        (report.files, "file"),
+        (report.bytes, "byte"),
+        (report.entries, "entry"),
+        (report.rows, "row"),
     ];
-    let counts = counts.map(|(n, one, more)| format!("{n} {}", if n == 1 { one } else { more })).join(", ");
-    let damages = if report.damage_count == 1 { "damage" } else { "damages" };
-    output::note(format!("checked {counts}: {} {damages}", report.damage_count));
+    let counts = counts.map(|(n, noun)| counted(n, noun)).join(", ");
+    output::note(format!("checked {counts}: {}", counted(report.damage_count, "damage")));
     match (report.damage_count, report.troubles.is_empty()) {
         (0, true) => Exit::Success,
         (0, false) => Exit::Trouble,

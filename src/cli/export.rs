@@ -5,6 +5,7 @@ use super::{Exit, output};
 use crate::engine::export::{ExportError, ExportFormat};
 use crate::engine::{Backup, Error, asof};
 use crate::format::manifest::Timestamp;
+use crate::util::plural::counted;
 use anyhow::Context;
 use clap::ValueEnum;
 use std::io::{self, Write};
@@ -97,7 +98,7 @@ pub fn run(args: Args) -> anyhow::Result<Exit> {
             for notice in notices {
                 output::warn(notice);
             }
-            output::note(format!("{rows} row{}", if rows == 1 { "" } else { "s" }));
+            output::note(counted(rows, "row"));
             Ok(Exit::Success)
         }
         Err(ExportError::Backup(error)) => Err(explain(error)),

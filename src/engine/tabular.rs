@@ -1,5 +1,6 @@
 //! Result rows and how they are printed, the ways of `cockroach sql --format`.
 
+use crate::util::plural::counted;
 use std::fmt::Write as _;
 
 /// How a column is set in the table form.
@@ -106,8 +107,7 @@ impl Table {
                 push_line(&mut out, &texts);
             }
         }
-        let n = self.rows.len();
-        let _ = writeln!(out, "({n} row{})", if n == 1 { "" } else { "s" });
+        let _ = writeln!(out, "({})", counted(self.rows.len(), "row"));
         out
     }
 
@@ -175,13 +175,12 @@ impl Table {
                 row.iter().map(|cell| cell.as_ref().map_or("NULL".into(), |text| literal(text))).collect();
             let _ = writeln!(out, "INSERT INTO results VALUES ({});", values.join(", "));
         }
-        let _ = writeln!(out, "-- {} row{}", self.rows.len(), if self.rows.len() == 1 { "" } else { "s" });
+        let _ = writeln!(out, "-- {}", counted(self.rows.len(), "row"));
         out
     }
 
     fn raw(&self) -> String {
-        let n = self.columns.len();
-        let mut out = format!("# {n} column{}\n", if n == 1 { "" } else { "s" });
+        let mut out = format!("# {}\n", counted(self.columns.len(), "column"));
         for (number, row) in self.rows.iter().enumerate() {
             let _ = writeln!(out, "# row {}", number + 1);
             for cell in row {
@@ -189,8 +188,7 @@ impl Table {
                 let _ = writeln!(out, "## {}\n{text}", text.len());
             }
         }
-        let n = self.rows.len();
-        let _ = writeln!(out, "# {n} row{}", if n == 1 { "" } else { "s" });
+        let _ = writeln!(out, "# {}", counted(self.rows.len(), "row"));
         out
     }
 
@@ -210,12 +208,11 @@ impl Table {
             }
             out += "</tr>\n";
         }
-        let n = self.rows.len();
-        let plural = if n == 1 { "" } else { "s" };
         let _ = write!(
             out,
-            "</tbody>\n<tfoot><tr><td colspan={}>{n} row{plural}</td></tr></tfoot></table>\n",
-            self.columns.len() + 1
+            "</tbody>\n<tfoot><tr><td colspan={}>{}</td></tr></tfoot></table>\n",
+            self.columns.len() + 1,
+            counted(self.rows.len(), "row")
         );
         out
     }

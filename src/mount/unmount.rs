@@ -10,6 +10,7 @@ use crate::mount::control::{Answer, Client};
 use crate::mount::holders::{self, Holder};
 use crate::mount::kernel::{self, KernelError};
 use crate::mount::table::{self, Entry};
+use crate::util::plural::counted;
 
 /// How long a drain may take unless told otherwise.
 pub const TIMEOUT_DEFAULT: Duration = Duration::from_secs(300);
@@ -89,7 +90,7 @@ pub enum UnmountError {
         unmounted: bool,
     },
     /// Some files could not be stored.
-    #[error("{} could not be stored:\n  {}", if lost.len() == 1 { "a file".to_string() } else { format!("{} files", lost.len()) }, lost.join("\n  "))]
+    #[error("{} could not be stored:\n  {}", counted(lost.len(), "file"), lost.join("\n  "))]
     Lost {
         /// Their names and why.
         lost: Vec<String>,

@@ -2,6 +2,7 @@
 
 use super::conn::seconds;
 use super::{Conn, Error, ErrorClass, Lane, Pool};
+use crate::util::plural::counted;
 use std::hash::{BuildHasher, Hasher, RandomState};
 use std::time::Duration;
 use tokio::time::Instant;
@@ -14,7 +15,10 @@ const WAIT_MAX: Duration = Duration::from_secs(2);
 
 /// The state of one operation over its attempts.
 ///
-/// ```ignore
+/// ```no_run
+/// # use userfilefs::sql::{Error, Pool, Retry};
+/// # async fn attempt(_: &Retry) -> Result<(), Error> { Ok(()) }
+/// # async fn publish(pool: Pool) -> Result<(), Error> {
 /// let mut r = pool.retry("publish");
 /// loop {
 ///     match attempt(&r).await {
@@ -22,6 +26,7 @@ const WAIT_MAX: Duration = Duration::from_secs(2);
 ///         Err(e) => r.again(e).await?,
 ///     }
 /// }
+/// # }
 /// ```
 pub struct Retry {
     pool: Pool,
@@ -62,9 +67,8 @@ impl Retry {
             && Instant::now() + wait >= deadline
         {
             let spent = self.limit.map(seconds).unwrap_or_default();
-            let tries = self.attempts;
-            let plural = if tries == 1 { "" } else { "s" };
-            return Err(e.context(format!("{} failed after {tries} attempt{plural} in {spent}", self.what)));
+            let tries = counted(self.attempts, "attempt");
+            return Err(e.context(format!("{} failed after {tries} in {spent}", self.what)));
         }
         log::debug!("{}: attempt {} failed, again in {} ms: {e}", self.what, self.attempts, wait.as_millis());
         tokio::time::sleep(wait).await;

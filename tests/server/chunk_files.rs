@@ -25,6 +25,14 @@ fn creation_keeps_the_contract_and_is_shared() {
         &[],
     )[0];
     assert_eq!((row.get::<_, String>(0), row.get::<_, String>(1)), ("e".into(), "C".into()));
+    // What autovacuum may look through, in the table and in the chunks that are stored out of line.
+    let limits = b.tables.db.query(
+        "SELECT unnest(t.reloptions || o.reloptions)::text FROM pg_class t JOIN pg_class o ON o.oid = t.reltoastrelid \
+         WHERE t.oid = 't_upload_payload'::regclass",
+        &[],
+    );
+    let limits: Vec<String> = limits.iter().map(|r| r.get(0)).collect();
+    assert_eq!(limits, ["autovacuum_vacuum_cost_limit=4000"; 2]);
 }
 
 #[test]
