@@ -35,6 +35,7 @@ mod open;
 mod overlay;
 mod read;
 mod readdir;
+mod received;
 mod stats;
 mod store;
 mod tree;

@@ -95,6 +95,8 @@ pub struct FileNode {
     pub io: tokio::sync::Mutex<()>,
     /// Held while the hidden row is made, so that it is made once.
     pub stage: tokio::sync::Mutex<()>,
+    /// Told when a write that had to wait is in memory.
+    pub written: tokio::sync::Notify,
 }
 
 /// See [`FileNode`].
@@ -121,6 +123,8 @@ pub struct FileState {
     pub staging: Option<std::sync::Arc<crate::chunk::Staging>>,
     /// The highest chunk ever uploaded to it.
     pub staged_high: Option<u64>,
+    /// Writes that were received and are not in the overlay yet.
+    pub waiting: super::received::Waiting,
     /// Chunks being uploaded now: one upload a chunk, or an older one could land on top of a newer.
     pub uploading: std::collections::BTreeSet<u64>,
     /// Chunk uploads under way or about to be.
@@ -214,6 +218,7 @@ impl FileNode {
             st: Mutex::new(st),
             io: tokio::sync::Mutex::new(()),
             stage: tokio::sync::Mutex::new(()),
+            written: tokio::sync::Notify::new(),
         }
     }
 
@@ -241,6 +246,7 @@ impl FileState {
             overlay: Overlay::new(chunk_len, 0),
             staging: None,
             staged_high: None,
+            waiting: super::received::Waiting::default(),
             uploading: std::collections::BTreeSet::new(),
             uploads: 0,
             failed: None,

@@ -1,6 +1,6 @@
 //! Translates FUSE requests for [`UserfileFs`]: unpack, call, reply, log. No semantics in here.
 //!
-//! The threads that read requests never block: what memory can answer is answered at once, the rest
+//! The thread that takes requests never blocks: what memory can answer is answered at once, the rest
 //! moves into a task with its reply.
 
 use std::ffi::OsStr;
@@ -487,9 +487,10 @@ impl Filesystem for Adapter {
         _lock_owner: Option<LockOwner>,
         reply: ReplyData,
     ) {
+        let before = self.fs.writes_before(fh.0, offset, size as usize);
         let answered = {
             let _inside = self.runtime.enter();
-            self.fs.try_read(fh.0, offset, size as usize)
+            if before.is_some() { None } else { self.fs.try_read(fh.0, offset, size as usize) }
         };
         match answered {
             Some(Ok(slice)) => return reply.data(&slice),
@@ -498,6 +499,9 @@ impl Filesystem for Adapter {
         }
         let fs = self.fs.clone();
         self.runtime.spawn(async move {
+            if let Some(before) = before {
+                before.wait().await;
+            }
             match fs.read(fh.0, offset, size as usize).await {
                 Ok(slice) => reply.data(&slice),
                 Err(e) => reply.error(errno_of(&fs, ino, "read", &e)),
@@ -534,11 +538,13 @@ impl Filesystem for Adapter {
         }
         let (fs, data) =
             (self.fs.clone(), Bytes::copy_from_slice(if answered.is_some() { &[] } else { data }));
+        let received = if answered.is_none() { fs.write_received(fh.0, offset, data.len()) } else { None };
         self.runtime.spawn(async move {
             let written = match answered {
                 Some(written) => written,
                 None => fs.write(fh.0, offset, data).await,
             };
+            drop(received);
             let stored = match written {
                 Ok(n) if sync => fs.fsync(fh.0).await.map(|()| n),
                 other => other,

@@ -19,8 +19,6 @@ use crate::mount::kernel::{self, KernelError, KernelMount};
 use crate::mount::notify;
 use crate::mount::table;
 
-/// Event loops that read requests, at most; they only dispatch.
-const EVENT_LOOPS_MAX: usize = 2;
 /// How long the first answer of a new mount may take before the mount counts as failed.
 const FIRST_ANSWER_MAX: Duration = Duration::from_secs(30);
 /// How long a signal's unmount waits for files that are still open before it cuts them off.
@@ -102,13 +100,6 @@ impl Started {
     }
 }
 
-/// The kernel wakes the loops in turn. On two cores that only puts each request on the colder one, and takes the core
-/// from those who ask: a request is answered a quarter later, and nothing goes faster.
-fn event_loops() -> usize {
-    let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
-    (cores / 2).clamp(1, EVENT_LOOPS_MAX)
-}
-
 /// Mounts, answers the handshake and serves. On any error nothing stays mounted.
 pub fn start<F: fuser::Filesystem>(plan: &KernelMount, filesystem: F) -> Result<Started, SessionError> {
     let fd = plan.mount()?;
@@ -124,7 +115,9 @@ pub fn start<F: fuser::Filesystem>(plan: &KernelMount, filesystem: F) -> Result<
     };
     let (dev, mount_id) = (entry.dev.clone(), entry.id);
     let mut config = fuser::Config::default();
-    config.n_threads = Some(event_loops());
+    // One thread takes requests, so that a read is looked at after every write that the kernel sent before it (see
+    // `writes_before`). It answers what memory can answer and never blocks; more were no faster where that was measured.
+    config.n_threads = Some(1);
     // Who may look in is the kernel's business (allow_other, default_permissions): it knows better than a second check
     // by the uid of each request, which would refuse a process that changed its uid after open(2). Only allow_root
     // is unknown to the kernel.

@@ -10,6 +10,7 @@ use nix::sys::stat::fstatat;
 
 use crate::mount;
 use crate::support::mounted::{Mount, fresh_relayed, pattern};
+use crate::support::sys::Mapping;
 use crate::support::wire::{Fault, Wire};
 
 /// Longer than the timeouts of a [`relayed`] mount.
@@ -210,4 +211,43 @@ fn removed_directories_stay_away() {
         let left: Vec<_> = std::fs::read_dir(m.path(&format!("d{round}"))).expect("list").collect();
         assert!(left.is_empty(), "{left:?}");
     }
+}
+
+/// Several writers open, write and close one file, each in a part of its own: each reads back what it wrote, through a
+/// mapping too. A read that comes while a write waits for a store must not bring the old bytes into the page cache.
+#[test]
+fn who_writes_reads_it_back_while_others_open_and_close() {
+    const WRITERS: usize = 4;
+    const PART: usize = 256 << 10;
+    const PIECE: usize = 8192;
+    let m = mount!();
+    let path = m.path("shared");
+    std::fs::write(&path, vec![0; WRITERS * PART]).expect("write");
+    let writer = |me: usize| {
+        let path = path.clone();
+        move || {
+            let start = Instant::now();
+            let mut stale = Vec::new();
+            let mut value = me as u8;
+            for round in 0_usize.. {
+                if start.elapsed() > Duration::from_secs(6) {
+                    break;
+                }
+                let file = OpenOptions::new().read(true).write(true).open(&path).expect("open");
+                let map = Mapping::new(&file, WRITERS * PART, false).expect("mmap");
+                for k in 0..5 {
+                    value = value.wrapping_add(1);
+                    let at = me * PART + (round * 7 + k * 3) % 8 * PIECE;
+                    file.write_all_at(&[value; PIECE], at as u64).expect("pwrite");
+                    if map.read(at, PIECE) != [value; PIECE] {
+                        stale.push(at);
+                    }
+                }
+            }
+            stale
+        }
+    };
+    let writers: Vec<_> = (0..WRITERS).map(|me| std::thread::spawn(writer(me))).collect();
+    let stale: Vec<Vec<usize>> = writers.into_iter().map(|w| w.join().expect("writer")).collect();
+    assert_eq!(stale, vec![Vec::<usize>::new(); WRITERS]);
 }
