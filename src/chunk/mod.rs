@@ -48,6 +48,6 @@ mod types;
 pub use error::Error;
 pub use layout::{CHUNK_LEN, ChunkSpan, Damage};
 pub use names::{Location, NameError, TablePrefix, clean_path};
-pub use staging::Staging;
+pub use staging::{Staging, Take};
 pub use table::FileTable;
 pub use types::*;

@@ -26,6 +26,12 @@ impl FileTable {
         !self.inner.cockroach && !self.inner.options.recover
     }
 
+    /// Whether a file can take over chunks of the one that it replaces without a copy ([`super::Take`]): PostgreSQL
+    /// leaves large values where they are when their row changes.
+    pub fn can_take(&self) -> bool {
+        !self.inner.cockroach && !self.inner.portable
+    }
+
     /// The server, without secrets.
     pub fn describe(&self) -> String {
         self.inner.pool.settings().describe()

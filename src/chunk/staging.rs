@@ -23,6 +23,15 @@ const TRIM_CHUNKS: u32 = 32;
 /// (which there is durable).
 const COCKROACH_COUNT_MAX: u64 = 4;
 
+/// Full chunks that a file takes over from the one that it replaces, when it is published.
+#[derive(Clone, Copy, Debug)]
+pub struct Take<'a> {
+    /// Whose.
+    pub base: FileId,
+    /// Where they begin, there and here.
+    pub offsets: &'a [u64],
+}
+
 /// A file being written. Its chunks are not visible to anybody until [`Staging::publish`]. All methods take `&self`
 /// and may run at the same time, except that a position must not be put twice at once.
 ///
@@ -233,9 +242,10 @@ impl Staging {
     }
 
     /// Checks against what was acknowledged: every chunk of a file of this size, and no other.
-    fn check_complete(&self, p: &Publish) -> Result<u64, Error> {
+    fn check_complete(&self, p: &Publish, take: Option<Take<'_>>) -> Result<u64, Error> {
         let len = self.table.chunk_len();
-        let stored = self.stored.lock();
+        let mut stored = self.stored.lock().clone();
+        stored.extend(take.iter().flat_map(|t| t.offsets).map(|&o| (o, len)));
         for (&offset, &have) in stored.iter() {
             let want = chunk_len_at(offset, p.size, len);
             if have != want || !offset.is_multiple_of(len as u64) {
@@ -259,10 +269,18 @@ impl Staging {
     /// [`Error::Corrupt`]: chunks are missing (removed by somebody else). After an error the staged
     /// chunks are still there, and publishing may be tried again. Cancelled: published or not.
     pub async fn publish(&self, p: &Publish) -> Result<(), Error> {
+        self.publish_taking(p, None).await
+    }
+
+    /// As [`Staging::publish`], with chunks of the file that has the name now: they are given to this one in the same
+    /// transaction. Nothing is copied where [`FileTable::can_take`]; elsewhere use [`Staging::copy_from`].
+    ///
+    /// [`Error::Changed`]: also where those chunks are not all there, or the file does not have the name.
+    pub async fn publish_taking(&self, p: &Publish, take: Option<Take<'_>>) -> Result<(), Error> {
         let table = &self.table;
         table.check_writable()?;
         check_new_name(&p.name)?;
-        let count = self.check_complete(p)?;
+        let count = self.check_complete(p, take)?;
         table.attrs_for(Some(&p.attrs)).await?;
         let mut attempts = 0;
         let result: Result<(), Error> = colliding!(table, "publish a file", |retry| {
@@ -270,7 +288,7 @@ impl Staging {
                 return Ok(());
             }
             attempts += 1;
-            match self.publish_once(retry, p, count).await {
+            match self.publish_once(retry, p, count, take).await {
                 Err(Error::Sql(e)) if e.class() == ErrorClass::Exists && p.replace == Replace::Refuse => {
                     if self.published(retry, p).await? {
                         Ok(())
@@ -278,7 +296,12 @@ impl Staging {
                         Err(Error::Exists(p.name.clone()))
                     }
                 }
-                Err(Error::Sql(e)) if assertion_failed(&e) => self.why_not(retry, p).await,
+                Err(Error::Sql(e)) if assertion_failed(&e) => match (self.why_not(retry, p).await, take) {
+                    (Err(Error::Corrupt { .. }), Some(take)) => {
+                        Err(Error::Changed(format!("file {}", take.base)))
+                    }
+                    (other, _) => other,
+                },
                 other => other,
             }
         });
@@ -291,11 +314,20 @@ impl Staging {
         Ok(())
     }
 
-    async fn publish_once(&self, retry: &sql::Retry, p: &Publish, count: u64) -> Result<(), Error> {
+    async fn publish_once(
+        &self,
+        retry: &sql::Retry,
+        p: &Publish,
+        count: u64,
+        take: Option<Take<'_>>,
+    ) -> Result<(), Error> {
         let table = &self.table;
         let t = &table.inner.tables;
         let attrs = table.attrs_present();
         let mut batch = Batch::default();
+        if let Some(take) = take {
+            self.take(&mut batch, p, take)?;
+        }
         if let Replace::Displace(old) = p.replace {
             table.displace(&mut batch, &p.name, old, attrs, true);
         }
@@ -323,6 +355,28 @@ impl Staging {
         let _alone = table.settle_kept(self.id, &conn).await?;
         table.durable_on(&conn, &batch).await?;
         table.inner.redo.forget(self.id);
+        Ok(())
+    }
+
+    /// Adds what gives chunks of the name's present holder to this file. Only of the holder: the base may have another
+    /// name by now, and must stay whole there. Whether all were given is seen when they are counted.
+    fn take(&self, batch: &mut Batch, p: &Publish, take: Take<'_>) -> Result<(), Error> {
+        let t = &self.table.inner.tables;
+        let at: Vec<i64> = take.offsets.iter().map(|&o| to_i64(o)).collect::<Result<_, _>>()?;
+        // What an upload left that failed when it had been stored.
+        batch.add(
+            format!("DELETE FROM {} WHERE file_id = $1 AND byte_offset = ANY($2::int8[])", t.payload),
+            params![self.id.0, at.clone()],
+        );
+        batch.add(
+            format!(
+                "WITH b AS (SELECT file_id FROM {1} WHERE file_id = $2 AND filename = $3 FOR UPDATE) \
+                 UPDATE {0} SET file_id = $1 WHERE file_id = (SELECT file_id FROM b) \
+                 AND byte_offset = ANY($4::int8[]) AND length(payload) = $5::int8",
+                t.payload, t.files
+            ),
+            params![self.id.0, take.base.0, p.name.clone(), at, to_i64(self.table.chunk_len() as u64)?],
+        );
         Ok(())
     }
 

@@ -179,8 +179,16 @@ impl UserfileFs {
                     match found {
                         Ok(Some(slice)) => return Ok(slice),
                         Ok(None) => continue,
-                        Err(FsError::Stale) if file.st.lock().base != version => continue,
-                        Err(e) => return Err(self.named(file, e)),
+                        Err(e) => {
+                            // A store that has published, but has not heard of it yet, took the rows away.
+                            if matches!(e, FsError::Stale | FsError::Damaged(_)) {
+                                drop(file.io.lock().await);
+                            }
+                            if file.st.lock().base != version {
+                                continue;
+                            }
+                            return Err(self.named(file, e));
+                        }
                     }
                 }
             }

@@ -16,7 +16,7 @@ use super::node::{Base, FileNode, Shape};
 use super::overlay::Overlay;
 use super::stats::add;
 use super::write::shared;
-use crate::chunk::{self, Attrs, FileId, Old, Publish, Replace};
+use crate::chunk::{self, Attrs, FileId, Old, Publish, Replace, Staging, Take};
 use crate::util::clock::Micros;
 
 /// An append of up to so many new bytes keeps the contents' identity and writes only the tail.
@@ -223,6 +223,31 @@ impl UserfileFs {
         }
     }
 
+    /// Has the server copy chunks of the old contents; those that it cannot are left to be sent.
+    async fn copy_chunks(
+        self: &Arc<Self>,
+        file: &Arc<FileNode>,
+        staging: &Staging,
+        base: Base,
+        copies: Vec<u64>,
+    ) -> Result<Vec<u64>> {
+        let chunk_len = self.table.chunk_len() as u64;
+        let offsets: Vec<u64> = copies.iter().map(|i| i * chunk_len).collect();
+        match staging.copy_from(base.id, &offsets).await {
+            Ok(()) => {
+                let mut st = file.st.lock();
+                for index in &copies {
+                    st.overlay.copied(*index);
+                    st.staged_high = st.staged_high.max(Some(*index));
+                }
+                Ok(Vec::new())
+            }
+            // Rows of other lengths: through the client.
+            Err(chunk::Error::Changed(_)) => Ok(copies),
+            Err(e) => Err(e.into()),
+        }
+    }
+
     /// Grows a published file in place, when only its end changed. False: not such a change.
     async fn store_append(self: &Arc<Self>, file: &Arc<FileNode>) -> Result<bool> {
         let chunk_len = self.table.chunk_len() as u64;
@@ -286,6 +311,15 @@ impl UserfileFs {
     }
 
     async fn store_large(self: &Arc<Self>, file: &Arc<FileNode>) -> Result<()> {
+        if self.table.can_take() && self.store_large_by(file, true).await? {
+            return Ok(());
+        }
+        self.store_large_by(file, false).await.map(drop)
+    }
+
+    /// With `take`, chunks that did not change are taken over from the old contents; false: they are not all there to
+    /// be taken. Without it they are copied.
+    async fn store_large_by(self: &Arc<Self>, file: &Arc<FileNode>, take: bool) -> Result<bool> {
         let chunk_len = self.table.chunk_len() as u64;
         let staging = self.staging(file).await?;
         let (size, base) = {
@@ -313,22 +347,10 @@ impl UserfileFs {
         }
         if let Some(base) = base
             && !copies.is_empty()
+            && !take
         {
-            let offsets: Vec<u64> = copies.iter().map(|i| i * chunk_len).collect();
-            match staging.copy_from(base.id, &offsets).await {
-                Ok(()) => {
-                    let mut st = file.st.lock();
-                    for index in &copies {
-                        st.overlay.copied(*index);
-                        st.staged_high = st.staged_high.max(Some(*index));
-                    }
-                }
-                // Rows of other lengths: through the client.
-                Err(chunk::Error::Changed(_)) => {
-                    sends.extend(copies.iter().map(|i| (*i, chunk_len as usize)))
-                }
-                Err(e) => return Err(e.into()),
-            }
+            let left = self.copy_chunks(file, &staging, base, std::mem::take(&mut copies)).await?;
+            sends.extend(left.into_iter().map(|i| (i, chunk_len as usize)));
         }
         self.send(file, sends).await?;
         let high = file.st.lock().staged_high;
@@ -339,14 +361,27 @@ impl UserfileFs {
         let _quiet = self.moves.read().await;
         let plan = self.plan(file)?;
         let mut publish = self.publish(&plan);
-        let mut result = staging.publish(&publish).await;
+        let offsets: Vec<u64> = copies.iter().map(|i| i * chunk_len).collect();
+        let mut result = match base.filter(|_| !offsets.is_empty()) {
+            Some(base) => {
+                // What is left of the old contents.
+                let size_hint = base.size.saturating_sub(offsets.len() as u64 * chunk_len);
+                publish.replace = Replace::Displace(Old::Delete { size_hint });
+                match staging.publish_taking(&publish, Some(Take { base: base.id, offsets: &offsets })).await
+                {
+                    Err(chunk::Error::Changed(_)) => return Ok(false),
+                    done => done,
+                }
+            }
+            None => staging.publish(&publish).await,
+        };
         if matches!(result, Err(chunk::Error::Exists(_))) {
             publish.replace = Replace::Displace(Old::Delete { size_hint: u64::MAX });
             result = staging.publish(&publish).await;
         }
         result?;
         self.published(file, &plan, staging.id(), Bytes::new());
-        Ok(())
+        Ok(true)
     }
 
     /// Uploads chunks, several at once, each completed just before it goes.

@@ -125,6 +125,27 @@ fn publishing() {
 }
 
 #[test]
+fn publishing_with_chunks_taken_over() {
+    at_every_message(
+        "publish with chunks of the old contents",
+        async |t| put(t, "/f", &pattern(50, 1)).await,
+        async |t, &base| {
+            let staging = t.stage().await?;
+            staging.put(16, pattern(16, 2).into()).await?;
+            staging.put(48, pattern(2, 3).into()).await?;
+            let take = Take { base, offsets: &[0, 32] };
+            staging.publish_taking(&publish("/f", 50, DELETE), Some(take)).await
+        },
+        async |t, _| {
+            let mut want = pattern(50, 1);
+            want[16..32].copy_from_slice(&pattern(16, 2));
+            want[48..].copy_from_slice(&pattern(2, 3));
+            drop(whole(t, "/f", &want).await);
+        },
+    );
+}
+
+#[test]
 fn renaming() {
     at_every_message(
         "rename",

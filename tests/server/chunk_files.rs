@@ -268,6 +268,64 @@ fn publishing_counts_what_is_there() {
     assert_eq!(b.tables.read("/g"), Some([pattern(16, 2), b"abc".to_vec()].concat()));
 }
 
+/// Chunks that did not change go over to the new contents as they lie: none is written again. Only from the name's
+/// present holder, and all or none.
+#[test]
+fn unchanged_chunks_are_taken_over() {
+    let Some(b) = Bench::new() else { return };
+    let t = b.table();
+    assert!(t.can_take());
+    let old = pattern(16 * 9 + 5, 1);
+    let base = b.go(put_staged(&t, "/f", &old, DELETE)).unwrap();
+    let stage = |at: u64, data: Vec<u8>| {
+        let s = b.go(t.stage()).unwrap();
+        b.go(s.put(at, data.into())).unwrap();
+        s
+    };
+    let offsets: Vec<u64> = (0..9).filter(|i| *i != 3).map(|i| i * 16).collect();
+    let take = Take { base, offsets: &offsets };
+
+    // The tail is missing: nothing happens.
+    let s = stage(48, pattern(16, 2));
+    let e = b.go(s.publish_taking(&publish("/f", 149, DELETE), Some(take))).unwrap_err();
+    assert!(matches!(e, Error::Shape(_)), "{e}");
+    // What an upload left behind that failed is replaced.
+    b.tables.db.exec(&format!("INSERT INTO t_upload_payload VALUES ('{}', 16, 'left')", s.id()));
+    b.go(s.put(144, pattern(5, 3).into())).unwrap();
+    b.go(s.publish_taking(&publish("/f", 149, DELETE), Some(take))).unwrap();
+    let mut want = old.clone();
+    want[48..64].copy_from_slice(&pattern(16, 2));
+    want[144..].copy_from_slice(&pattern(5, 3));
+    assert_eq!(b.go(read(&t, s.id(), 149)).unwrap(), want);
+
+    // It has another name by now: that file stays whole, and the new one is not there.
+    let base = s.id();
+    b.tables.db.exec("UPDATE t_upload_files SET filename = '/moved' WHERE filename = '/f'");
+    let s = stage(48, pattern(16, 4));
+    b.go(s.put(144, pattern(5, 3).into())).unwrap();
+    let take = Take { base, offsets: &offsets };
+    let e = b.go(s.publish_taking(&publish("/f", 149, DELETE), Some(take))).unwrap_err();
+    assert!(matches!(e, Error::Changed(_)), "{e}");
+    assert_eq!(b.tables.read("/moved"), Some(want));
+    assert_eq!(b.tables.read("/f"), None);
+    // Copying it still works.
+    b.go(s.copy_from(base, &offsets)).unwrap();
+    b.go(s.publish(&publish("/f", 149, DELETE))).unwrap();
+
+    // A chunk is not a whole one.
+    let base = s.id();
+    b.tables.db.exec(&format!(
+        "UPDATE t_upload_payload SET payload = 'short' WHERE file_id = '{base}' AND byte_offset = 16"
+    ));
+    let s = stage(48, pattern(16, 4));
+    b.go(s.put(144, pattern(5, 3).into())).unwrap();
+    let take = Take { base, offsets: &offsets };
+    let e = b.go(s.publish_taking(&publish("/f", 149, DELETE), Some(take))).unwrap_err();
+    assert!(matches!(e, Error::Changed(_)), "{e}");
+    b.go(s.discard()).unwrap();
+    b.tables.db.exec("DELETE FROM t_upload_payload; DELETE FROM t_upload_files");
+}
+
 #[test]
 fn large_old_contents_go_in_the_background() {
     let Some(b) = Bench::new() else { return };

@@ -1,7 +1,7 @@
 //! Figures: free space, numbers of inodes and links, the listing's order and completeness.
 
 use std::collections::BTreeSet;
-use std::os::unix::fs::MetadataExt;
+use std::os::unix::fs::{FileExt, MetadataExt};
 use std::time::Duration;
 
 use crate::mount;
@@ -147,4 +147,34 @@ fn listing_skips_what_is_below() {
     assert_eq!(std::fs::read_dir(m.path("d3")).expect("list").count(), 10);
     assert!(start.elapsed() < Duration::from_millis(1500), "it took {:?}", start.elapsed());
     assert_eq!(std::fs::read_dir(m.path("d3/13")).expect("list").count(), 2000);
+}
+
+/// An edit in a long file writes the chunks that it touches and no others, on the server too.
+#[test]
+fn an_edit_writes_what_it_touches() {
+    let mut m = mount!();
+    if m.is_plain() {
+        return;
+    }
+    let mut want = pattern(1, 40 << 20);
+    std::fs::write(m.path("f"), &want).expect("write");
+    let written = || {
+        let text = "SELECT pg_total_relation_size(oid)::int8 FROM pg_class WHERE relname LIKE '%\\_upload\\_payload'";
+        m.db().query(text, &[])[0].get::<_, i64>(0)
+    };
+    let before = written();
+    let file = std::fs::OpenOptions::new().write(true).open(m.path("f")).expect("open");
+    for i in 0..4_usize {
+        let at = (i * 9 + 1) << 20;
+        file.write_all_at(&[0xee; 4096], at as u64).expect("pwrite");
+        want[at..at + 4096].fill(0xee);
+        file.sync_all().expect("fsync");
+    }
+    drop(file);
+    let grown = written() - before;
+    assert!(grown < 24 << 20, "4 chunks of 4 MiB were touched, {} MiB were written", grown >> 20);
+    m.assert_contract();
+    m.remount();
+    assert!(std::fs::read(m.path("f")).expect("read") == want);
+    m.assert_contract();
 }
