@@ -107,7 +107,9 @@ fn start_log(verbose: u8) {
         2 => "debug",
         _ => "trace",
     };
-    let default = format!("{level},tokio_postgres=warn,rustls=warn,fuser=error");
+    // The requests of the kernel, each with its sizes and without what is read and written.
+    let requests = if verbose >= 2 { "debug" } else { "error" };
+    let default = format!("{level},tokio_postgres=warn,rustls=warn,fuser={requests}");
     let filter = std::env::var("USERFILEFS_LOG").unwrap_or(default);
     let mut builder = env_logger::Builder::new();
     builder.parse_filters(&filter);

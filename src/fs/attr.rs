@@ -450,11 +450,11 @@ impl UserfileFs {
         })
     }
 
-    /// The names of the extended attributes, each followed by a zero byte.
-    pub fn listxattr(&self, ino: u64) -> Result<Vec<u8>> {
+    /// The names of the extended attributes, each followed by a zero byte. Only the superuser sees the superuser's.
+    pub fn listxattr(&self, ino: u64, superuser: bool) -> Result<Vec<u8>> {
         self.with_xattrs(ino, |attrs| {
-            let names = attrs.xattrs.keys().flat_map(|k| k.iter().copied().chain([0])).collect();
-            Ok((names, false))
+            let seen = attrs.xattrs.keys().filter(|k| superuser || !k.starts_with(TRUSTED));
+            Ok((seen.flat_map(|k| k.iter().copied().chain([0])).collect(), false))
         })
     }
 
@@ -480,10 +480,13 @@ impl UserfileFs {
             },
             None => self.ask_usage().await?,
         };
+        Ok(StatFs { files, used_bytes: bytes, free_bytes: self.free_bytes() })
+    }
+
+    /// Room for more, as far as it is known, in bytes.
+    pub(super) fn free_bytes(&self) -> u64 {
         let disk = self.cfg.free_dir.as_deref().and_then(|dir| nix::sys::statvfs::statvfs(dir).ok());
-        let free_bytes =
-            disk.map_or(self.cfg.free_bytes, |disk| disk.blocks_available() * disk.fragment_size());
-        Ok(StatFs { files, used_bytes: bytes, free_bytes })
+        disk.map_or(self.cfg.free_bytes, |disk| disk.blocks_available() * disk.fragment_size())
     }
 
     async fn ask_usage(&self) -> Result<(u64, u64)> {
@@ -495,10 +498,13 @@ impl UserfileFs {
     }
 }
 
+/// What extended attributes begin with that are the superuser's.
+const TRUSTED: &[u8] = b"trusted.";
+
 /// Attributes of users and of the superuser are stored. Others are not, access control lists among them (whose absence
 /// must be an error, or programs take them for supported).
 fn check_xattr_name(name: &[u8]) -> Result<()> {
-    match name.strip_prefix(b"user.").or(name.strip_prefix(b"trusted.")) {
+    match name.strip_prefix(b"user.").or(name.strip_prefix(TRUSTED)) {
         Some(b"") => Err(FsError::Invalid),
         Some(_) => Ok(()),
         None => Err(FsError::NotSupported),

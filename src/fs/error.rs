@@ -58,6 +58,9 @@ pub enum FsError {
     /// An extended attribute over the limit.
     #[error("attribute too large")]
     AttributeTooBig,
+    /// There is no room for what is to be reserved.
+    #[error("no space left on the disk of the server")]
+    NoSpace,
     /// The open file was removed or replaced by another client.
     #[error("the file was removed or replaced by another client")]
     Stale,
@@ -114,6 +117,7 @@ impl FsError {
             FsError::NoAttribute => libc::ENODATA,
             FsError::Range => libc::ERANGE,
             FsError::AttributeTooBig => libc::E2BIG,
+            FsError::NoSpace => libc::ENOSPC,
             FsError::Stale | FsError::LookAgain => libc::ESTALE,
             FsError::Damaged(_) | FsError::TimedOut | FsError::ShuttingDown => libc::EIO,
             FsError::Table(error) => table_errno(error),

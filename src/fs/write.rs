@@ -447,7 +447,8 @@ impl UserfileFs {
         Ok(())
     }
 
-    /// Makes room (mode 0: the file grows by zeros; punch or zero range: bytes become zero).
+    /// Makes room (mode 0: the file grows by zeros; punch or zero range: bytes become zero). More than the disk of the
+    /// server has, where that is known, is refused; nothing is set aside.
     pub async fn fallocate(self: &Arc<Self>, handle: u64, offset: u64, len: u64, mode: i32) -> Result<()> {
         let open = self.handles.get(handle)?;
         let file = self.check_write(&open, offset, 0)?.clone();
@@ -459,6 +460,9 @@ impl UserfileFs {
             return Err(FsError::NotSupported);
         }
         let size = file.st.lock().size;
+        if end.saturating_sub(size) > self.free_bytes() {
+            return Err(FsError::NoSpace);
+        }
         if zero {
             let chunk = vec![0u8; self.table.chunk_len().min(1 << 20)];
             let mut pos = offset;
