@@ -167,7 +167,7 @@ pub(crate) fn read_tuple<'a>(
         match column {
             Some(((column, slot), position)) => {
                 let read = if slot.is_null() {
-                    value::get_payload_into(r, kind, &column.ty, 0, slot)
+                    value::get_payload_into(r, kind, &column.ty, slot)
                 } else {
                     value::get_payload(r, kind, &column.ty, 0).map(|datum| merge(slot, datum))
                 };

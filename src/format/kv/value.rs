@@ -203,73 +203,93 @@ pub fn get_tagged<'a>(r: &mut Reader<'a>, ty: &ColumnType) -> Result<(u32, Datum
 /// Reads the payload of a stored type for a column's type.
 #[inline]
 pub fn get_payload<'a>(r: &mut Reader<'a>, kind: u64, ty: &ColumnType, depth: usize) -> Result<Datum<'a>> {
-    let mut datum = Datum::Null;
-    get_payload_into(r, kind, ty, depth, &mut datum)?;
-    Ok(datum)
+    Ok(match (kind, ty) {
+        (kind::INT, ColumnType::Int { .. } | ColumnType::PgLsn) => Datum::Int(r.zigzag("integer")?),
+        (kind::BYTES, ColumnType::String { .. } | ColumnType::Collated { .. }) => {
+            Datum::String(Cow::Borrowed(get_sized(r, "string")?))
+        }
+        (kind::FLOAT, ColumnType::Float { .. }) => {
+            Datum::Float(f64::from_bits(u64::from_be_bytes(r.array("float")?)))
+        }
+        (kind::DECIMAL, ColumnType::Decimal { .. }) => {
+            let len = r.leb("decimal")?;
+            Datum::Decimal(decimal_code::get_value(r.take_u64(len, "decimal")?)?)
+        }
+        (kind::NULL, _) => Datum::Null,
+        (kind::TRUE, ColumnType::Bool) => Datum::Bool(true),
+        (kind::FALSE, ColumnType::Bool) => Datum::Bool(false),
+        (kind::INT, ColumnType::Date) => Datum::Date(key::check_date(r.zigzag("date")?)?),
+        (kind::INT, ColumnType::Time { .. }) => Datum::Time(key::check_time(r.zigzag("time")?)?),
+        (kind::INT, ColumnType::Oid(_)) => Datum::Oid(r.zigzag("OID")?),
+        (kind::BYTES, ColumnType::Bytes) => Datum::Bytes(Cow::Borrowed(get_sized(r, "bytes")?)),
+        (kind::BYTES, ColumnType::Enum(_)) => Datum::Enum(Cow::Borrowed(get_sized(r, "enum")?)),
+        (kind::TIME, ColumnType::Timestamp { .. } | ColumnType::TimestampTz { .. }) => {
+            let secs = r.zigzag("timestamp")?;
+            Datum::Timestamp(key::check_timestamp(secs, r.zigzag("timestamp")?)?)
+        }
+        (kind::DURATION, ColumnType::Interval { .. }) => Datum::Interval(Interval {
+            months: r.zigzag("interval")?,
+            days: r.zigzag("interval")?,
+            nanos: r.zigzag("interval")?,
+        }),
+        (kind::UUID, ColumnType::Uuid) => Datum::Uuid(r.array("UUID")?),
+        (kind::INET, ColumnType::Inet) => Datum::Inet(inet::get(r)?),
+        (kind::JSON, ColumnType::Json) => Datum::Json(Cow::Borrowed(get_sized(r, "JSON")?)),
+        (kind::BITARRAY, ColumnType::Bit { .. }) => Datum::Bits(get_bits(r)?),
+        (kind::TIMETZ, ColumnType::TimeTz { .. }) => {
+            let micros = r.zigzag("time")?;
+            Datum::TimeTz(key::check_timetz(micros, r.zigzag("time offset")?)?)
+        }
+        (kind::GEO, ColumnType::Geometry(_) | ColumnType::Geography(_)) => {
+            Datum::Geo(Cow::Borrowed(get_sized(r, "spatial object")?))
+        }
+        (kind::BOX2D, ColumnType::Box2d) => Datum::Box2d(Box::new(key::get_box(r, Direction::Asc)?)),
+        (kind::ARRAY, ColumnType::Array(_) | ColumnType::OidVector | ColumnType::Int2Vector) => {
+            let raw = get_sized(r, "array")?;
+            Datum::Array(array::get(raw, array::element_type(ty)?, depth + 1)?)
+        }
+        (kind::TUPLE, ColumnType::Tuple(_)) => get_tuple(r, ty, depth + 1)?,
+        (kind::TSQUERY, ColumnType::TsQuery) | (kind::TSVECTOR, ColumnType::TsVector) => {
+            Datum::Opaque(Cow::Borrowed(get_sized(r, "text search value")?))
+        }
+        _ => return Err(Error::Mismatch { expected: ty.to_string(), found: kind }),
+    })
 }
 
-/// As [`get_payload`], into a slot that holds NULL, which stays NULL after an error. Each type goes there without a
-/// detour over a result: that takes as long as reading it.
+/// As [`get_payload`], into a slot that holds NULL: the most frequent types go there without a detour over a result,
+/// which takes as long as reading them.
 #[inline]
 pub(crate) fn get_payload_into<'a>(
     r: &mut Reader<'a>,
     kind: u64,
     ty: &ColumnType,
-    depth: usize,
     slot: &mut Datum<'a>,
 ) -> Result<()> {
     // What is overwritten is NULL: there is nothing to drop.
     let mut put = |datum: Datum<'a>| std::mem::forget(std::mem::replace(slot, datum));
     match (kind, ty) {
-        (kind::INT, ColumnType::Int { .. } | ColumnType::PgLsn) => put(Datum::Int(r.zigzag("integer")?)),
-        (kind::BYTES, ColumnType::String { .. } | ColumnType::Collated { .. }) => {
-            put(Datum::String(Cow::Borrowed(get_sized(r, "string")?)));
+        (kind::INT, ColumnType::Int { .. }) => put(Datum::Int(r.zigzag("integer")?)),
+        (kind::BYTES, ColumnType::String { .. }) => {
+            put(Datum::String(Cow::Borrowed(get_sized(r, "string")?)))
         }
+        (kind::BYTES, ColumnType::Bytes) => put(Datum::Bytes(Cow::Borrowed(get_sized(r, "bytes")?))),
+        (kind::JSON, ColumnType::Json) => put(Datum::Json(Cow::Borrowed(get_sized(r, "JSON")?))),
         (kind::FLOAT, ColumnType::Float { .. }) => {
             put(Datum::Float(f64::from_bits(u64::from_be_bytes(r.array("float")?))));
+        }
+        (kind::TRUE, ColumnType::Bool) => put(Datum::Bool(true)),
+        (kind::FALSE, ColumnType::Bool) => put(Datum::Bool(false)),
+        (kind::UUID, ColumnType::Uuid) => put(Datum::Uuid(r.array("UUID")?)),
+        (kind::INT, ColumnType::Date) => put(Datum::Date(key::check_date(r.zigzag("date")?)?)),
+        (kind::TIME, ColumnType::Timestamp { .. } | ColumnType::TimestampTz { .. }) => {
+            let secs = r.zigzag("timestamp")?;
+            put(Datum::Timestamp(key::check_timestamp(secs, r.zigzag("timestamp")?)?));
         }
         (kind::DECIMAL, ColumnType::Decimal { .. }) => {
             let len = r.leb("decimal")?;
             put(Datum::Decimal(decimal_code::get_value(r.take_u64(len, "decimal")?)?));
         }
-        (kind::NULL, _) => {}
-        (kind::TRUE, ColumnType::Bool) => put(Datum::Bool(true)),
-        (kind::FALSE, ColumnType::Bool) => put(Datum::Bool(false)),
-        (kind::INT, ColumnType::Date) => put(Datum::Date(key::check_date(r.zigzag("date")?)?)),
-        (kind::INT, ColumnType::Time { .. }) => put(Datum::Time(key::check_time(r.zigzag("time")?)?)),
-        (kind::INT, ColumnType::Oid(_)) => put(Datum::Oid(r.zigzag("OID")?)),
-        (kind::BYTES, ColumnType::Bytes) => put(Datum::Bytes(Cow::Borrowed(get_sized(r, "bytes")?))),
-        (kind::BYTES, ColumnType::Enum(_)) => put(Datum::Enum(Cow::Borrowed(get_sized(r, "enum")?))),
-        (kind::TIME, ColumnType::Timestamp { .. } | ColumnType::TimestampTz { .. }) => {
-            let secs = r.zigzag("timestamp")?;
-            put(Datum::Timestamp(key::check_timestamp(secs, r.zigzag("timestamp")?)?));
-        }
-        (kind::DURATION, ColumnType::Interval { .. }) => put(Datum::Interval(Interval {
-            months: r.zigzag("interval")?,
-            days: r.zigzag("interval")?,
-            nanos: r.zigzag("interval")?,
-        })),
-        (kind::UUID, ColumnType::Uuid) => put(Datum::Uuid(r.array("UUID")?)),
-        (kind::INET, ColumnType::Inet) => put(Datum::Inet(inet::get(r)?)),
-        (kind::JSON, ColumnType::Json) => put(Datum::Json(Cow::Borrowed(get_sized(r, "JSON")?))),
-        (kind::BITARRAY, ColumnType::Bit { .. }) => put(Datum::Bits(get_bits(r)?)),
-        (kind::TIMETZ, ColumnType::TimeTz { .. }) => {
-            let micros = r.zigzag("time")?;
-            put(Datum::TimeTz(key::check_timetz(micros, r.zigzag("time offset")?)?));
-        }
-        (kind::GEO, ColumnType::Geometry(_) | ColumnType::Geography(_)) => {
-            put(Datum::Geo(Cow::Borrowed(get_sized(r, "spatial object")?)));
-        }
-        (kind::BOX2D, ColumnType::Box2d) => put(Datum::Box2d(Box::new(key::get_box(r, Direction::Asc)?))),
-        (kind::ARRAY, ColumnType::Array(_) | ColumnType::OidVector | ColumnType::Int2Vector) => {
-            let raw = get_sized(r, "array")?;
-            put(Datum::Array(array::get(raw, array::element_type(ty)?, depth + 1)?));
-        }
-        (kind::TUPLE, ColumnType::Tuple(_)) => put(get_tuple(r, ty, depth + 1)?),
-        (kind::TSQUERY, ColumnType::TsQuery) | (kind::TSVECTOR, ColumnType::TsVector) => {
-            put(Datum::Opaque(Cow::Borrowed(get_sized(r, "text search value")?)));
-        }
-        _ => return Err(Error::Mismatch { expected: ty.to_string(), found: kind }),
+        _ => *slot = get_payload(r, kind, ty, 0)?,
     }
     Ok(())
 }
