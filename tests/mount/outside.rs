@@ -42,7 +42,7 @@ fn is_long() -> bool {
 }
 
 /// fsx over several real chunks of 4 MiB: 4,000 operations, with `--long` 25,000 with each of two seeds (each store
-/// writes whole chunks: more would write terabytes).
+/// writes whole chunks: 200,000 operations made more than 400 GB of WAL).
 #[test]
 fn fsx_over_real_chunks() {
     let m = mount!();
