@@ -48,11 +48,6 @@ pub(super) struct Answer {
 }
 
 impl Answer {
-    /// From the tables.
-    fn of_tables(meta: Option<Meta>, asked: Instant) -> Self {
-        Answer { meta, asked, names: asked }
-    }
-
     /// From a listing. What this mount takes away is noted in it, so that its names are right `now`; attributes that
     /// were waiting to be stored when the tables were asked are not in it.
     pub fn of_listing(listing: &Listing, name: &str, now: Instant) -> Self {
@@ -184,8 +179,7 @@ impl UserfileFs {
     /// What a name is now, asked of a listing or of the tables.
     pub(super) async fn resolve(&self, parent: u64, name: &str) -> Result<Answer> {
         if control::is_shadow_dir(parent) {
-            let asked = Instant::now();
-            return Ok(Answer::of_tables(self.ask(parent, name).await?, asked));
+            return self.ask(parent, name).await;
         }
         let dir = self.dir(parent)?;
         enum Plan {
@@ -219,24 +213,25 @@ impl UserfileFs {
                 }
             }
         }
-        let start = Instant::now();
-        let meta = self.ask(parent, name).await?;
+        let answer = self.ask(parent, name).await?;
         let mut st = dir.st.lock();
-        st.spent += start.elapsed();
-        if meta.is_none() {
+        st.spent += answer.asked.elapsed();
+        if answer.meta.is_none() {
             self.note_absent(&mut st);
         } else if st.listing.as_ref().is_some_and(|l| l.stale && !l.entries.contains_key(name)) {
             // Another client stores here, and what it stores is asked for.
             st.absent.0 = 0;
         }
-        Ok(Answer::of_tables(meta, start))
+        Ok(answer)
     }
 
     /// What a name is now, asked of the tables.
-    pub(super) async fn ask(&self, parent: u64, name: &str) -> Result<Option<Meta>> {
+    pub(super) async fn ask(&self, parent: u64, name: &str) -> Result<Answer> {
+        let asked = Instant::now();
+        let answer = |meta| Answer { meta, asked, names: asked };
         if control::is_shadow_dir(parent) {
             let found = self.table.lookup(&names::unflatten(name)).await?;
-            return Ok(found.file.map(|row| Meta::File(FileMeta::of(&row))));
+            return Ok(answer(found.file.map(|row| Meta::File(FileMeta::of(&row)))));
         }
         let (path, found) = self
             .by_path(|| async {
@@ -246,7 +241,7 @@ impl UserfileFs {
             })
             .await?;
         add(&self.stats.lookups, 1);
-        Ok(self.meta_of(&path, found))
+        Ok(answer(self.meta_of(&path, found)))
     }
 
     /// Asks the tables for something by its path. Should directories move meanwhile, the answer may be about another

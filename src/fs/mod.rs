@@ -39,6 +39,7 @@ mod received;
 mod stats;
 mod store;
 mod tree;
+mod until;
 mod write;
 
 use std::collections::HashMap;

@@ -3,7 +3,6 @@
 use std::collections::HashMap;
 use std::ops::{Deref, Range};
 use std::sync::Arc;
-use std::time::Instant;
 
 use bytes::Bytes;
 use futures_util::FutureExt;
@@ -12,6 +11,7 @@ use parking_lot::Mutex;
 
 use super::cache::Data;
 use super::error::{FsError, Result};
+use super::lookup::Answer;
 use super::node::{Base, FileNode, Meta, Shape};
 use super::open::{Handle, Open};
 use super::stats::add;
@@ -396,8 +396,7 @@ impl UserfileFs {
             return Ok(true);
         }
         let Some((parent, name)) = self.place(file.ino) else { return Ok(true) };
-        let asked = Instant::now();
-        let meta = self.ask(parent, &name).await?;
+        let Answer { meta, asked, .. } = self.ask(parent, &name).await?;
         if matches!(&meta, Some(Meta::File(m)) if m.id == base.id && m.size == base.size) {
             return Ok(false);
         }

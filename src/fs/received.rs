@@ -9,6 +9,7 @@ use std::sync::Arc;
 
 use super::UserfileFs;
 use super::node::FileNode;
+use super::until::until;
 
 /// Writes that were received and are not in memory yet.
 #[derive(Default)]
@@ -59,15 +60,8 @@ pub struct Before {
 impl Before {
     /// Waits until memory holds the writes that were received before the read.
     pub async fn wait(self) {
-        loop {
-            let written = self.file.written.notified();
-            tokio::pin!(written);
-            written.as_mut().enable();
-            if !self.file.st.lock().waiting.touches(self.number, self.start, self.end) {
-                return;
-            }
-            written.await;
-        }
+        let touched = || self.file.st.lock().waiting.touches(self.number, self.start, self.end);
+        until(&self.file.written, || !touched()).await;
     }
 }
 

@@ -196,7 +196,7 @@ impl UserfileFs {
         let _quiet = self.moves.read().await;
         let plan = self.plan(file)?;
         let id = self.table.new_id();
-        let mut publish = self.publish(&plan);
+        let mut publish = self.publish(&plan, 0);
         let mut result = self.table.put_small(id, &publish, &data).await;
         if matches!(result, Err(chunk::Error::Exists(_))) {
             // Another client took the name since: the last store wins, as with any shared directory.
@@ -210,41 +210,17 @@ impl UserfileFs {
         Ok(())
     }
 
-    fn publish(&self, plan: &Plan) -> Publish {
+    /// `taken`: so many bytes of the old contents go over to the new ones.
+    fn publish(&self, plan: &Plan, taken: u64) -> Publish {
         Publish {
             name: plan.path.clone(),
             size: plan.size,
             mtime: plan.mtime,
             attrs: plan.attrs.clone(),
             replace: match plan.base {
-                Some(base) => Replace::Displace(Old::Delete { size_hint: base.size }),
+                Some(base) => Replace::Displace(Old::Delete { size_hint: base.size.saturating_sub(taken) }),
                 None => Replace::Refuse,
             },
-        }
-    }
-
-    /// Has the server copy chunks of the old contents; those that it cannot are left to be sent.
-    async fn copy_chunks(
-        self: &Arc<Self>,
-        file: &Arc<FileNode>,
-        staging: &Staging,
-        base: Base,
-        copies: Vec<u64>,
-    ) -> Result<Vec<u64>> {
-        let chunk_len = self.table.chunk_len() as u64;
-        let offsets: Vec<u64> = copies.iter().map(|i| i * chunk_len).collect();
-        match staging.copy_from(base.id, &offsets).await {
-            Ok(()) => {
-                let mut st = file.st.lock();
-                for index in &copies {
-                    st.overlay.copied(*index);
-                    st.staged_high = st.staged_high.max(Some(*index));
-                }
-                Ok(Vec::new())
-            }
-            // Rows of other lengths: through the client.
-            Err(chunk::Error::Changed(_)) => Ok(copies),
-            Err(e) => Err(e.into()),
         }
     }
 
@@ -311,27 +287,14 @@ impl UserfileFs {
     }
 
     async fn store_large(self: &Arc<Self>, file: &Arc<FileNode>) -> Result<()> {
-        if self.table.can_take() && self.store_large_by(file, true).await? {
-            return Ok(());
-        }
-        self.store_large_by(file, false).await.map(drop)
-    }
-
-    /// With `take`, chunks that did not change are taken over from the old contents; false: they are not all there to
-    /// be taken. Without it they are copied.
-    async fn store_large_by(self: &Arc<Self>, file: &Arc<FileNode>, take: bool) -> Result<bool> {
         let chunk_len = self.table.chunk_len() as u64;
         let staging = self.staging(file).await?;
-        let (size, base) = {
-            let st = file.st.lock();
-            (st.size, st.base)
-        };
-        let mut copies = Vec::new();
+        let mut kept = Vec::new();
         let mut sends = Vec::new();
-        {
+        let base = {
             let st = file.st.lock();
-            for index in 0..size.div_ceil(chunk_len) {
-                let len = (size - index * chunk_len).min(chunk_len) as usize;
+            for index in 0..st.size.div_ceil(chunk_len) {
+                let len = (st.size - index * chunk_len).min(chunk_len) as usize;
                 if st.overlay.buf(index).is_some() {
                     sends.push((index, len));
                 } else if let Some(staged) = st.overlay.staged(index) {
@@ -339,49 +302,71 @@ impl UserfileFs {
                         sends.push((index, len));
                     }
                 } else if len as u64 == chunk_len && st.overlay.existing_len(index) == len {
-                    copies.push(index);
+                    kept.push(index);
                 } else {
                     sends.push((index, len));
                 }
             }
-        }
-        if let Some(base) = base
-            && !copies.is_empty()
-            && !take
-        {
-            let left = self.copy_chunks(file, &staging, base, std::mem::take(&mut copies)).await?;
-            sends.extend(left.into_iter().map(|i| (i, chunk_len as usize)));
-        }
+            st.base
+        };
         self.send(file, sends).await?;
-        let high = file.st.lock().staged_high;
+        if let Some(base) = base
+            && !kept.is_empty()
+        {
+            let offsets: Vec<u64> = kept.iter().map(|i| i * chunk_len).collect();
+            if self.table.can_take() {
+                let take = Take { base: base.id, offsets: &offsets };
+                match self.publish_large(file, &staging, Some(take)).await {
+                    // They are not all there to be taken.
+                    Err(FsError::Table(e)) if matches!(*e, chunk::Error::Changed(_)) => {}
+                    done => return done,
+                }
+            }
+            match staging.copy_from(base.id, &offsets).await {
+                Ok(()) => {
+                    let mut st = file.st.lock();
+                    for index in kept {
+                        st.overlay.copied(index);
+                        st.staged_high = st.staged_high.max(Some(index));
+                    }
+                }
+                // Rows of other lengths: through the client.
+                Err(chunk::Error::Changed(_)) => {
+                    self.send(file, kept.into_iter().map(|i| (i, chunk_len as usize)).collect()).await?;
+                }
+                Err(e) => return Err(e.into()),
+            }
+        }
+        self.publish_large(file, &staging, None).await
+    }
+
+    /// Gives the staged chunks the file's name, with those that are taken over from the old contents.
+    async fn publish_large(
+        self: &Arc<Self>,
+        file: &Arc<FileNode>,
+        staging: &Staging,
+        take: Option<Take<'_>>,
+    ) -> Result<()> {
+        let chunk_len = self.table.chunk_len() as u64;
+        let (size, high) = {
+            let st = file.st.lock();
+            (st.size, st.staged_high)
+        };
         if high.is_some_and(|h| h >= size.div_ceil(chunk_len)) {
             staging.trim(size.div_ceil(chunk_len) * chunk_len).await?;
             file.st.lock().staged_high = None;
         }
         let _quiet = self.moves.read().await;
         let plan = self.plan(file)?;
-        let mut publish = self.publish(&plan);
-        let offsets: Vec<u64> = copies.iter().map(|i| i * chunk_len).collect();
-        let mut result = match base.filter(|_| !offsets.is_empty()) {
-            Some(base) => {
-                // What is left of the old contents.
-                let size_hint = base.size.saturating_sub(offsets.len() as u64 * chunk_len);
-                publish.replace = Replace::Displace(Old::Delete { size_hint });
-                match staging.publish_taking(&publish, Some(Take { base: base.id, offsets: &offsets })).await
-                {
-                    Err(chunk::Error::Changed(_)) => return Ok(false),
-                    done => done,
-                }
-            }
-            None => staging.publish(&publish).await,
-        };
+        let mut publish = self.publish(&plan, take.map_or(0, |t| t.offsets.len() as u64 * chunk_len));
+        let mut result = staging.publish_taking(&publish, take).await;
         if matches!(result, Err(chunk::Error::Exists(_))) {
             publish.replace = Replace::Displace(Old::Delete { size_hint: u64::MAX });
-            result = staging.publish(&publish).await;
+            result = staging.publish_taking(&publish, take).await;
         }
         result?;
         self.published(file, &plan, staging.id(), Bytes::new());
-        Ok(true)
+        Ok(())
     }
 
     /// Uploads chunks, several at once, each completed just before it goes.

@@ -13,6 +13,7 @@ use super::node::FileNode;
 use super::open::Handle;
 use super::overlay::Wrote;
 use super::stats::add;
+use super::until::until;
 use crate::chunk::Staging;
 use crate::util::counter;
 
@@ -269,15 +270,7 @@ impl UserfileFs {
 
     /// Uploads a complete buffered chunk and drops the buffer unless it changed meanwhile.
     pub(super) async fn upload(self: &Arc<Self>, file: &Arc<FileNode>, index: u64) -> Result<()> {
-        loop {
-            let freed = self.budget.freed.notified();
-            tokio::pin!(freed);
-            freed.as_mut().enable();
-            if file.st.lock().uploading.insert(index) {
-                break;
-            }
-            freed.await;
-        }
+        until(&self.budget.freed, || file.st.lock().uploading.insert(index)).await;
         let result = self.upload_alone(file, index).await;
         file.st.lock().uploading.remove(&index);
         self.budget.freed.notify_waiters();
@@ -324,15 +317,7 @@ impl UserfileFs {
 
     /// Waits until no chunk of the file is being uploaded.
     pub(super) async fn uploads_done(&self, file: &FileNode) {
-        loop {
-            let freed = self.budget.freed.notified();
-            tokio::pin!(freed);
-            freed.as_mut().enable();
-            if file.st.lock().uploads == 0 {
-                return;
-            }
-            freed.await;
-        }
+        until(&self.budget.freed, || file.st.lock().uploads == 0).await;
     }
 
     /// Waits for memory. First the writer's own chunks are pushed out, then other files'.

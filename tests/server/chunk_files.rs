@@ -268,8 +268,7 @@ fn publishing_counts_what_is_there() {
     assert_eq!(b.tables.read("/g"), Some([pattern(16, 2), b"abc".to_vec()].concat()));
 }
 
-/// Chunks that did not change go over to the new contents as they lie: none is written again. Only from the name's
-/// present holder, and all or none.
+/// Chunks that did not change go over to the new contents, only from the name's present holder, and all or none.
 #[test]
 fn unchanged_chunks_are_taken_over() {
     let Some(b) = Bench::new() else { return };
