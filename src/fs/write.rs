@@ -445,7 +445,7 @@ impl UserfileFs {
             return Err(FsError::NotSupported);
         }
         let size = file.st.lock().size;
-        if end.saturating_sub(size) > self.free_bytes() {
+        if mode & libc::FALLOC_FL_PUNCH_HOLE == 0 && end.saturating_sub(size) > self.free_bytes() {
             return Err(FsError::NoSpace);
         }
         if zero {
