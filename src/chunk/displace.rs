@@ -73,19 +73,19 @@ impl FileTable {
                 params![dir.to_owned(), last.to_owned()],
             );
         }
-        let to = match old {
-            Old::Keep => Some(self.hidden_prefix()),
-            Old::Delete { .. } if self.in_background(Replace::Displace(old)) => Some(trash_prefix()),
+        let kept = match old {
+            Old::Keep(id) => Some(id.0),
+            Old::Delete { .. } if self.in_background(Replace::Displace(old)) => Some(NIL),
             Old::Delete { .. } => None,
         };
-        match to {
-            Some(prefix) => batch.add(
+        match kept {
+            Some(kept) => batch.add(
                 format!(
-                    "UPDATE {} SET filename = $2::text || file_id::text, upload_time = now()::timestamp \
-                     WHERE filename = $1",
+                    "UPDATE {} SET filename = CASE WHEN file_id = $2 THEN $3::text ELSE $4::text END || file_id::text, \
+                     upload_time = now()::timestamp WHERE filename = $1",
                     t.files
                 ),
-                params![name.to_owned(), prefix],
+                params![name.to_owned(), kept, self.hidden_prefix(), trash_prefix()],
             ),
             None if self.inner.portable => self.delete_portably(batch, name, attrs),
             None => self.delete_locked(batch, name, attrs),

@@ -196,7 +196,12 @@ impl FileTable {
             Ok(conn.execute(&claim, &[&id.0, &hidden, &trash]).await?)
         })?;
         unsure.settled();
-        if claimed > 0 { self.remove_rows(id).await } else { Ok(()) }
+        if claimed > 0 {
+            return self.remove_rows(id).await;
+        }
+        // What was to be hidden had lost its name to another file, which was thrown away instead.
+        self.kick_trash();
+        Ok(())
     }
 
     /// Removes the hidden rows that an earlier call could not.

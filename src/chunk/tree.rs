@@ -6,7 +6,7 @@ use super::listing::range_below;
 use super::names::{check_new_name, split_path};
 use super::rows::{Batch, KIND_LINK, boolean, file_id, int, params, raw_text};
 use super::table::{FileTable, colliding};
-use super::types::{FileId, Old};
+use super::types::{FileId, Old, Replace};
 use crate::sql::{Durability, Lane, Stmt, ToSql, Txn};
 use uuid::Uuid;
 
@@ -35,11 +35,12 @@ impl Subject {
 
 impl FileTable {
     /// Renames a symbolic link or a directory with everything below it, in one durable transaction. Nothing may be at
-    /// `to`, else [`Error::Exists`]; with `replace` it may be a link, an empty directory or (for a link) a file, and
-    /// gives way; a directory with entries is [`Error::NotEmpty`]. [`Error::NotFound`]: nothing is at `from`.
+    /// `to`, else [`Error::Exists`]; with [`Replace::Displace`] it may be, for a link, a link or a file, for a directory
+    /// an empty one, and gives way in the same transaction; a directory with entries is [`Error::NotEmpty`].
+    /// [`Error::NotFound`]: nothing is at `from`.
     ///
     /// The parent of `from` is kept if it becomes empty. Time grows with the number of files below.
-    pub async fn rename_path(&self, from: &str, to: &str, replace: bool) -> Result<(), Error> {
+    pub async fn rename_path(&self, from: &str, to: &str, replace: Replace) -> Result<(), Error> {
         self.check_writable()?;
         check_new_name(to)?;
         check_separate(from, to)?;
@@ -60,9 +61,12 @@ impl FileTable {
                 return Err(e);
             }
             let mut batch = Batch::default();
-            if target.file.is_some() {
-                let size_hint = target.file.map_or(0, |(_, s)| u64::try_from(s).unwrap_or_default());
-                self.displace(&mut batch, to, Old::Delete { size_hint }, attrs, false);
+            if let (Some((_, size)), Replace::Displace(old)) = (target.file, replace) {
+                let old = match old {
+                    Old::Keep(_) => old,
+                    Old::Delete { .. } => Old::Delete { size_hint: u64::try_from(size).unwrap_or_default() },
+                };
+                self.displace(&mut batch, to, old, attrs, false);
             }
             if target.path.is_some() {
                 self.drop_path_row(&mut batch, to);
@@ -225,19 +229,30 @@ async fn finish(txn: Txn<'_>, batch: &Batch) -> Result<(), Error> {
     Ok(())
 }
 
-fn may_rename(from: &str, to: &str, source: &Subject, target: &Subject, replace: bool) -> Result<(), Error> {
-    let link = source.path.as_ref().is_some_and(|(kind, _)| *kind == KIND_LINK);
+fn may_rename(
+    from: &str,
+    to: &str,
+    source: &Subject,
+    target: &Subject,
+    replace: Replace,
+) -> Result<(), Error> {
+    let is_link = |subject: &Subject| subject.path.as_ref().is_some_and(|(kind, _)| *kind == KIND_LINK);
+    let is_file_or_link = target.file.is_some() || is_link(target);
     if source.path.is_none() && source.is_empty_dir_or_link() {
         return Err(Error::NotFound(from.to_owned()));
     }
     if target.is_nothing() {
         return Ok(());
     }
-    if !replace || (target.file.is_some() && !link) {
+    if replace == Replace::Refuse {
         return Err(Error::Exists(to.to_owned()));
     }
     if !target.is_empty_dir_or_link() {
         return Err(Error::NotEmpty(to.to_owned()));
+    }
+    // A directory takes the place of directories only, a link that of anything else.
+    if is_link(source) != is_file_or_link {
+        return Err(Error::Exists(to.to_owned()));
     }
     Ok(())
 }

@@ -225,8 +225,9 @@ pub enum Old {
         /// Its length in bytes, as far as known; only decides between the two ways.
         size_hint: u64,
     },
-    /// Still open here: moved to this mount's hidden name for it, until [`super::FileTable::remove_hidden`].
-    Keep,
+    /// This file is still open here: moved to this mount's hidden name for it, until
+    /// [`super::FileTable::remove_hidden`]. Another that has taken the name since is removed, in the background.
+    Keep(FileId),
 }
 
 /// A file to be made visible.

@@ -342,7 +342,8 @@ impl UserfileFs {
                     dir.st.lock().refresh(meta, asked);
                     return Some((ino, node.body.clone()));
                 }
-                (Body::Link(link), Some(Meta::Link(meta))) => {
+                // With another target it is another link: the kernel asks for the target of a number once.
+                (Body::Link(link), Some(Meta::Link(meta))) if link.st.lock().meta.target == meta.target => {
                     let mut st = link.st.lock();
                     st.ctime = st.ctime.max(meta.mtime);
                     st.meta = meta.clone();

@@ -35,6 +35,9 @@ const SOUGHT_LATELY: Duration = Duration::from_secs(10);
 /// How long such a row is kept.
 const LOOKED_UP_BEFORE: Duration = Duration::from_secs(1);
 
+/// Whatever another client has put there since the name was looked up.
+const GIVES_WAY: Replace = Replace::Displace(Old::Delete { size_hint: u64::MAX });
+
 /// How a file loses its name.
 #[derive(Clone, Copy, PartialEq)]
 enum How {
@@ -63,8 +66,10 @@ impl<'a> Leaving<'a> {
         let keep = st.opens > 0 || (how == How::Replaced && sought);
         st.leaving = !keep;
         st.moving = true;
-        let size_hint = st.base.map_or(0, |b| b.size);
-        let old = if keep { Old::Keep } else { Old::Delete { size_hint } };
+        let old = match st.base {
+            Some(base) if keep => Old::Keep(base.id),
+            base => Old::Delete { size_hint: base.map_or(0, |b| b.size) },
+        };
         Leaving { file, how, old, stored: st.base.is_some() }
     }
 }
@@ -351,7 +356,7 @@ impl UserfileFs {
         let now = self.now();
         let mut st = leaving.file.st.lock();
         st.unlinked = true;
-        st.hidden = leaving.stored && matches!(leaving.old, Old::Keep);
+        st.hidden = leaving.stored && matches!(leaving.old, Old::Keep(_));
         st.lingers = st.hidden && leaving.how == How::Replaced;
         st.attr_dirty = false;
         st.queued = false;
@@ -455,7 +460,8 @@ impl UserfileFs {
         }
         let Some((ino, source)) = self.existing(parent, name).await? else { return Err(FsError::NotFound) };
         let target = self.existing(newparent, newname).await?;
-        if flags & RENAME_NOREPLACE != 0 && target.is_some() {
+        let refuse = flags & RENAME_NOREPLACE != 0;
+        if refuse && target.is_some() {
             return Err(FsError::Exists);
         }
         if (parent, name) == (newparent, newname) {
@@ -474,14 +480,14 @@ impl UserfileFs {
         }
         match (&source, target.as_ref().map(|(_, body)| body)) {
             (Body::Dir(_), Some(Body::Dir(_)) | None) => {
-                self.rename_dir(from, to, ino, target.map(|(ino, _)| ino)).await?;
+                self.rename_dir(from, to, ino, target.map(|(ino, _)| ino), refuse).await?;
             }
             (Body::Dir(_), Some(_)) => return Err(FsError::NotDir),
             (_, Some(Body::Dir(_))) => return Err(FsError::IsDir),
             (Body::File(file), target) => {
-                self.rename_file(from, to, file, target, flags & RENAME_NOREPLACE != 0).await?;
+                self.rename_file(from, to, file, target, refuse).await?;
             }
-            (Body::Link(link), target) => self.rename_link(from, to, link, target).await?,
+            (Body::Link(link), target) => self.rename_link(from, to, link, target, refuse).await?,
             (Body::Control(_), _) => return Err(FsError::NotPermitted),
         }
         add(&self.stats.renames, 1);
@@ -535,7 +541,7 @@ impl UserfileFs {
             };
             let mut result = self.table.rename(&rename).await;
             if matches!(result, Err(chunk::Error::Exists(_))) && !refuse {
-                rename.replace = Replace::Displace(Old::Delete { size_hint: u64::MAX });
+                rename.replace = GIVES_WAY;
                 result = self.table.rename(&rename).await;
             }
             match result {
@@ -602,6 +608,7 @@ impl UserfileFs {
         to: (u64, &str),
         link: &LinkNode,
         target: Option<&Body>,
+        refuse: bool,
     ) -> Result<()> {
         let _target_io = match target {
             Some(Body::File(file)) => Some(file.io.lock().await),
@@ -609,13 +616,18 @@ impl UserfileFs {
         };
         let _quiet = self.moves.read().await;
         let (path, newpath) = (self.child_path(from.0, from.1)?, self.child_path(to.0, to.1)?);
-        self.table.rename_path(&path, &newpath, target.is_some()).await?;
-        if let Some(Body::File(file)) = target {
-            let leaving = Leaving::now(file, How::Replaced);
-            if leaving.stored {
-                self.table.remove(&newpath, leaving.old, None).await?;
-            }
-            self.orphan(&leaving);
+        let leaving = match target {
+            Some(Body::File(file)) => Some(Leaving::now(file, How::Replaced)),
+            _ => None,
+        };
+        let replace = match &leaving {
+            _ if refuse => Replace::Refuse,
+            Some(leaving) => Replace::Displace(leaving.old),
+            None => GIVES_WAY,
+        };
+        self.table.rename_path(&path, &newpath, replace).await?;
+        if let Some(leaving) = &leaving {
+            self.orphan(leaving);
         }
         let meta = {
             let mut st = link.st.lock();
@@ -624,6 +636,7 @@ impl UserfileFs {
             st.meta.clone()
         };
         self.moved(from, to, Some(Meta::Link(meta)));
+        drop(leaving);
         if let Some(Body::File(file)) = target {
             self.drop_replaced(file.clone());
         }
@@ -636,6 +649,7 @@ impl UserfileFs {
         to: (u64, &str),
         ino: u64,
         target: Option<u64>,
+        refuse: bool,
     ) -> Result<()> {
         if target.is_some_and(|t| self.has_local_children(t)) {
             return Err(FsError::NotEmpty);
@@ -643,7 +657,8 @@ impl UserfileFs {
         let _alone = self.moves.write().await;
         self.moved.fetch_add(1, Relaxed);
         let (path, newpath) = (self.child_path(from.0, from.1)?, self.child_path(to.0, to.1)?);
-        match self.table.rename_path(&path, &newpath, target.is_some()).await {
+        let replace = if refuse { Replace::Refuse } else { GIVES_WAY };
+        match self.table.rename_path(&path, &newpath, replace).await {
             Ok(()) => {}
             // Nothing of it is stored yet.
             Err(chunk::Error::NotFound(_) | chunk::Error::NoAttrs(_))

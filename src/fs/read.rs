@@ -271,7 +271,7 @@ impl UserfileFs {
         if let Shape::Irregular(spans) = &shape {
             let at = spans.partition_point(|(offset, _)| *offset <= pos).saturating_sub(1);
             let Some((offset, span_len)) = spans.get(at).copied() else { return Ok(None) };
-            let Some(data) = self.chunk(id, offset).await? else { return Ok(None) };
+            let Some(data) = self.chunk(id, offset, span_len).await? else { return Ok(None) };
             let from = (pos - offset) as usize;
             let to = (from + len).min(span_len as usize).min(data.len());
             return Ok((from < to).then(|| Slice::Chunk(data, from..to)));
@@ -289,7 +289,7 @@ impl UserfileFs {
         }
         self.read_ahead(handle, base, pos, len);
         let expected = (size - start).min(chunk_len) as usize;
-        match self.chunk(id, start).await? {
+        match self.chunk(id, start, expected as u64).await? {
             Some(data) if data.len() == expected => {
                 Ok(Some(Slice::Chunk(data, from..(from + len).min(expected))))
             }
@@ -334,7 +334,8 @@ impl UserfileFs {
                 return Ok(());
             }
         } else if !self.table.rows_from(base.id, base.size).await? {
-            let whole = self.chunk(base.id, 0).await?.is_some_and(|d| d.len() as u64 == chunk_len);
+            let first = self.chunk(base.id, 0, chunk_len).await?;
+            let whole = first.is_some_and(|d| d.len() as u64 == chunk_len);
             if whole {
                 let mut st = file.st.lock();
                 if st.base == Some(base) {
@@ -349,13 +350,14 @@ impl UserfileFs {
     /// Reads every row's offset and length; contiguous rows that make up the size are fine.
     async fn learn_layout(self: &Arc<Self>, file: &Arc<FileNode>, base: Base) -> Result<()> {
         let rows = self.table.layout(base.id).await?;
-        if rows.is_empty() && base.size > 0 && self.was_replaced(file, base).await? {
+        let whole = layout::check(&rows, i64::try_from(base.size).unwrap_or(i64::MAX));
+        if whole.is_err() && self.was_replaced(file, base).await? {
             return Err(FsError::Stale);
         }
         let spans: Vec<(u64, u64)> = if self.cfg.recover {
             layout::recovered(&rows).iter().map(|r| (r.logical, u64::from(r.len))).collect()
         } else {
-            if let Err(damage) = layout::check(&rows, i64::try_from(base.size).unwrap_or(i64::MAX)) {
+            if let Err(damage) = whole {
                 let name = self.tree.lock().path(file.ino).unwrap_or_default();
                 return Err(FsError::Damaged(format!(
                     "{name} is damaged: {damage} (an upload that never ended, or a writer that died; \
@@ -391,7 +393,7 @@ impl UserfileFs {
 
     /// Whether other contents have the name now. Then the name leads to them from here on, without waiting for the
     /// attribute timeout: opening again finds them.
-    async fn was_replaced(&self, file: &Arc<FileNode>, base: Base) -> Result<bool> {
+    pub(super) async fn was_replaced(&self, file: &Arc<FileNode>, base: Base) -> Result<bool> {
         if file.st.lock().unlinked {
             return Ok(true);
         }
@@ -426,9 +428,10 @@ impl UserfileFs {
         Ok(())
     }
 
-    /// The row at exactly `offset`, from the cache or the server.
-    pub(super) async fn chunk(self: &Arc<Self>, id: FileId, offset: u64) -> Result<Option<Data>> {
-        if let Some(data) = self.cache.get(id, offset) {
+    /// The row at exactly `offset`, from the cache or the server. It should be `len` bytes long; what the cache holds
+    /// is of no use otherwise: another client has made the file longer, which keeps its identity.
+    async fn chunk(self: &Arc<Self>, id: FileId, offset: u64, len: u64) -> Result<Option<Data>> {
+        if let Some(data) = self.cache.get(id, offset).filter(|data| data.len() as u64 == len) {
             return Ok(Some(data));
         }
         let found = self.load(id, offset).await?;

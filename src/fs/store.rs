@@ -245,7 +245,11 @@ impl UserfileFs {
             }
             base
         };
-        self.learn_shape(file, base).await?;
+        match self.learn_shape(file, base).await {
+            // Another client was first, and the last store wins.
+            Err(FsError::Stale) => return Ok(false),
+            learnt => learnt?,
+        }
         if !matches!(file.st.lock().shape, Shape::Regular) {
             return Ok(false);
         }
@@ -487,10 +491,11 @@ impl UserfileFs {
         if out.len() == len {
             return Ok(out);
         }
+        if self.was_replaced(file, base).await? {
+            return Err(FsError::Stale);
+        }
         let name = self.tree.lock().path(file.ino).unwrap_or_default();
         let at = start + out.len() as u64;
-        Err(FsError::Damaged(format!(
-            "{name} is damaged at byte {at}: bytes are missing, or it was replaced"
-        )))
+        Err(FsError::Damaged(format!("{name} is damaged at byte {at}: bytes are missing")))
     }
 }

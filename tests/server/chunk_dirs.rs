@@ -218,17 +218,17 @@ fn renaming_trees() {
             for n in ["/a/1", "/a/b/2", "/a/b/ü/3", "/ab/4", "/é/5"] {
                 put(&t, n, n.as_bytes()).await;
             }
-            t.rename_path("/é", "/e", false).await.unwrap();
+            t.rename_path("/é", "/e", Replace::Refuse).await.unwrap();
             t.put_path(&dir("/a/b/empty"), true).await.unwrap();
             t.put_path(&link("/a/b/ü/l", "t"), true).await.unwrap();
-            assert!(matches!(t.rename_path("/none", "/x", true).await, Err(Error::NotFound(_))));
-            assert!(t.rename_path("/a", "/a/b/c", true).await.is_err());
-            assert!(matches!(t.rename_path("/a", "/ab", true).await, Err(Error::NotEmpty(_))));
-            assert!(matches!(t.rename_path("/a", "/ab", false).await, Err(Error::Exists(_))));
-            assert!(matches!(t.rename_path("/a", "/ab/4", true).await, Err(Error::Exists(_))));
+            assert!(matches!(t.rename_path("/none", "/x", DELETE).await, Err(Error::NotFound(_))));
+            assert!(t.rename_path("/a", "/a/b/c", DELETE).await.is_err());
+            assert!(matches!(t.rename_path("/a", "/ab", DELETE).await, Err(Error::NotEmpty(_))));
+            assert!(matches!(t.rename_path("/a", "/ab", Replace::Refuse).await, Err(Error::Exists(_))));
+            assert!(matches!(t.rename_path("/a", "/ab/4", DELETE).await, Err(Error::Exists(_))));
             t.put_path(&dir("/new"), true).await.unwrap();
-            assert!(matches!(t.rename_path("/a", "/new", false).await, Err(Error::Exists(_))));
-            t.rename_path("/a", "/new", true).await.unwrap();
+            assert!(matches!(t.rename_path("/a", "/new", Replace::Refuse).await, Err(Error::Exists(_))));
+            t.rename_path("/a", "/new", DELETE).await.unwrap();
             assert_eq!(
                 names(&t.list_files("", None, 100).await.unwrap()),
                 ["/ab/4", "/e/5", "/new/1", "/new/b/2", "/new/b/ü/3"]
@@ -237,14 +237,25 @@ fn renaming_trees() {
             assert_eq!(t.lookup("/new/b/ü/l").await.unwrap().path, Some(link("/new/b/ü/l", "t")));
             assert_eq!(t.lookup("/a").await.unwrap(), Lookup::default());
             // A link alone, over a file.
-            t.rename_path("/new/b/ü/l", "/ab/4", true).await.unwrap();
+            t.rename_path("/new/b/ü/l", "/ab/4", DELETE).await.unwrap();
             assert_eq!(
                 t.lookup("/ab/4").await.unwrap(),
                 Lookup { path: Some(link("/ab/4", "t")), ..Default::default() }
             );
+            // Directories and the rest do not take each other's place.
+            t.put_path(&dir("/empty"), true).await.unwrap();
+            assert!(matches!(t.rename_path("/ab/4", "/empty", DELETE).await, Err(Error::Exists(_))));
+            assert!(matches!(t.rename_path("/empty", "/ab/4", DELETE).await, Err(Error::Exists(_))));
+            t.remove_path("/empty", None).await.unwrap();
+            // Over one that is still open somewhere.
+            let open = put(&t, "/open", &pattern(40, 1)).await;
+            t.rename_path("/ab/4", "/open", Replace::Displace(Old::Keep(open))).await.unwrap();
+            assert_eq!(t.lookup("/open").await.unwrap().path, Some(link("/open", "t")));
+            assert_eq!(read(&t, open, 40).await.unwrap(), pattern(40, 1));
+            t.remove_hidden(open).await.unwrap();
             // The implied parent that became empty is still there.
-            t.rename_path("/new/b/ü", "/u", false).await.unwrap();
-            t.rename_path("/e", "/u/e", false).await.unwrap();
+            t.rename_path("/new/b/ü", "/u", Replace::Refuse).await.unwrap();
+            t.rename_path("/e", "/u/e", Replace::Refuse).await.unwrap();
             assert_eq!(names(&t.list_files("/u", None, 9).await.unwrap()), ["/u/3", "/u/e/5"]);
         });
         b.tables.assert_contract(TINY);
@@ -365,7 +376,7 @@ fn names_in_another_collation() {
         assert_eq!(files, ["/_", "/a-b", "/c"]);
         assert_eq!(dirs, ["B", "a"]);
         assert!(t.lookup("/a").await.unwrap().has_children);
-        t.rename_path("/a", "/z", false).await.unwrap();
+        t.rename_path("/a", "/z", Replace::Refuse).await.unwrap();
         assert_eq!(names(&t.list_files("/z", None, 5).await.unwrap()), ["/z/x"]);
     });
 }
@@ -462,8 +473,8 @@ fn leaving_takes_everything_along() {
     let Some(b) = Bench::new() else { return };
     let (t, other) = (b.table(), b.table());
     b.go(async {
-        put(&t, "/f", &pattern(40, 1)).await;
-        assert!(t.remove("/f", Old::Keep, None).await.unwrap());
+        let id = put(&t, "/f", &pattern(40, 1)).await;
+        assert!(t.remove("/f", Old::Keep(id), None).await.unwrap());
         let staging = t.stage().await.unwrap();
         staging.put(0, pattern(16, 1).into()).await.unwrap();
         let theirs = other.stage().await.unwrap();

@@ -251,7 +251,7 @@ fn directories() {
     at_every_message(
         "rename a directory",
         async |t| put(t, "/n/m/f", b"1").await,
-        async |t, _| t.rename_path("/n/m", "/o", false).await,
+        async |t, _| t.rename_path("/n/m", "/o", Replace::Refuse).await,
         async |t, _| {
             whole(t, "/o/f", b"1").await;
             assert!(t.lookup("/n/m").await.unwrap() == Lookup::default());

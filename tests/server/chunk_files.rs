@@ -134,7 +134,7 @@ fn replacing_small_files() {
             let second = put(&t, "/f", &pattern(40, 2)).await;
             assert!(t.chunk_at(first, 0).await.unwrap().is_none());
             // The old contents stay readable where they are still open.
-            let p = publish("/f", 2, Replace::Displace(Old::Keep));
+            let p = publish("/f", 2, Replace::Displace(Old::Keep(second)));
             let third = t.new_id();
             t.put_small(third, &p, b"33").await.unwrap();
             assert_eq!(read(&t, second, 40).await.unwrap(), pattern(40, 2));
@@ -362,9 +362,14 @@ fn rename_and_remove() {
             put(&t, "/a", b"other").await;
             assert!(matches!(t.rename(&mv("/a", "/x", a, DELETE)).await, Err(Error::Changed(_))));
             assert!(matches!(t.rename(&mv("/a", "/x/../y", a, DELETE)).await, Err(Error::Name(_))));
-            t.rename(&mv("/b", "/c", a, Replace::Displace(Old::Keep))).await.unwrap();
+            t.rename(&mv("/b", "/c", a, Replace::Displace(Old::Keep(c)))).await.unwrap();
             assert_eq!(read(&t, c, 40).await.unwrap(), pattern(40, 1));
             t.remove_hidden(c).await.unwrap();
+            // Kept is the file that is meant; what took its name since goes.
+            let theirs = put(&t, "/theirs", &pattern(40, 3)).await;
+            assert!(t.remove("/theirs", Old::Keep(c), None).await.unwrap());
+            assert_eq!(t.sweep(std::time::Duration::from_secs(600)).await.unwrap().files, 1);
+            assert!(t.chunk_at(theirs, 0).await.unwrap().is_none());
             // Attributes ride along; nothing is displaced when the rename fails.
             let attrs = Attrs { mode: Some(0o600), uid: Some(7), ..Attrs::default() };
             let full =

@@ -90,7 +90,7 @@ fn every_file_byte_for_byte() {
     let t = b.table();
     b.go(async {
         put(&t, "/small.txt", b"changed").await;
-        t.rename_path("/nested/dir", "/moved", false).await.unwrap();
+        t.rename_path("/nested/dir", "/moved", Replace::Refuse).await.unwrap();
     });
     let mut names = b.tables.names();
     names.retain(|n| n.starts_with("/moved"));

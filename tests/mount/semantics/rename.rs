@@ -135,14 +135,19 @@ fn open_files_move_along() {
 #[test]
 fn unlinked_open_files() {
     let m = mount!("", |s| s.chunk_len(64 << 10));
-    for replaced in [false, true] {
+    for replaced in [None, Some("file"), Some("link")] {
         let data = pattern(7, 300_000);
         std::fs::write(m.path("f"), &data).expect("write");
         let mut reader = std::fs::File::open(m.path("f")).expect("open");
         let mut writer = std::fs::File::options().write(true).open(m.path("f")).expect("open");
-        if replaced {
+        if let Some(by) = replaced {
             std::fs::write(m.path("g"), "other").expect("write");
-            std::fs::rename(m.path("g"), m.path("f")).expect("rename");
+            if by == "link" {
+                symlink("g", m.path("l")).expect("symlink");
+                std::fs::rename(m.path("l"), m.path("f")).expect("rename");
+            } else {
+                std::fs::rename(m.path("g"), m.path("f")).expect("rename");
+            }
             assert_eq!(std::fs::read_to_string(m.path("f")).expect("read"), "other");
         } else {
             std::fs::remove_file(m.path("f")).expect("unlink");
@@ -156,8 +161,11 @@ fn unlinked_open_files() {
         reader.read_to_end(&mut back).expect("read");
         assert!(back.len() == data.len() && back[7..] == data[7..] && back[..7] == *b"changed");
         drop(reader);
-        if replaced {
+        if replaced == Some("file") {
             assert_eq!(m.stored("/f").expect("stored"), b"other");
+        } else if replaced == Some("link") {
+            assert_eq!(m.stored("/g").expect("stored"), b"other");
+            std::fs::remove_file(m.path("g")).expect("unlink");
         } else {
             std::fs::write(m.path("f"), "fresh").expect("the name is free");
             assert_eq!(m.stored("/f").expect("stored"), b"fresh");

@@ -159,6 +159,88 @@ fn a_replaced_file_never_mixes() {
     });
 }
 
+/// A link that another mount has replaced leads where the new one points.
+#[test]
+fn a_replaced_link_leads_elsewhere() {
+    let m = mount!();
+    let other = m.second("");
+    for target in ["one", "another", "one"] {
+        std::os::unix::fs::symlink(target, m.path("new")).expect("symlink");
+        std::fs::rename(m.path("new"), m.path("l")).expect("rename");
+        for mount in [&m, &other] {
+            eventually("the new target shows", SOON, || {
+                std::fs::read_link(mount.path("l")).is_ok_and(|t| t.as_os_str() == target)
+            });
+        }
+    }
+}
+
+/// A file that another mount makes longer keeps its identity; under another name too it is read to its new end.
+#[test]
+fn a_file_that_grew_under_another_name() {
+    let m = mount!("", |s| s.chunk_len(64 << 10));
+    let other = m.second("");
+    let data = pattern(1, 100_000);
+    std::fs::write(m.path("f"), &data[..40_000]).expect("write");
+    for mount in [&m, &other] {
+        eventually("it shows", SOON, || std::fs::read(mount.path("f")).is_ok_and(|d| d == data[..40_000]));
+    }
+    let mut f = std::fs::OpenOptions::new().append(true).open(m.path("f")).expect("open");
+    f.write_all(&data[40_000..]).expect("append");
+    drop(f);
+    std::fs::rename(m.path("f"), m.path("g")).expect("rename");
+    assert!(std::fs::read(other.path("g")).expect("read") == data);
+}
+
+/// A change of a part of a file that another client has replaced meanwhile cannot be stored: the error says that, and
+/// not that the file is damaged. What the other stored stays.
+#[test]
+fn a_part_of_a_replaced_file() {
+    let m = mount!("", |s| s.chunk_len(64 << 10));
+    if m.is_plain() {
+        return;
+    }
+    std::fs::write(m.path("f"), pattern(1, 150_000)).expect("write");
+    let mut f = std::fs::OpenOptions::new().write(true).open(m.path("f")).expect("open");
+    f.write_all(b"a part").expect("write");
+    m.store("/f", &pattern(2, 150_000));
+    assert_eq!(errno(f.sync_all()), libc::ESTALE);
+    drop(f);
+    assert!(!m.log_text().contains("damaged"), "{}", m.log_text());
+    assert!(m.stored("/f").expect("stored") == pattern(2, 150_000));
+    eventually("the other's contents show", SOON, || {
+        std::fs::read(m.path("f")).is_ok_and(|d| d == pattern(2, 150_000))
+    });
+}
+
+/// Two mounts that rename over open files of one name leave no hidden rows once these are closed.
+#[test]
+fn replaced_by_both() {
+    if !alone() {
+        return;
+    }
+    let m = mount!("", |s| s.chunk_len(16 << 10));
+    let other = m.second("");
+    std::thread::scope(|s| {
+        for (who, mount) in [(1, &m), (2, &other)] {
+            s.spawn(move || {
+                for round in 0..40_u64 {
+                    let new = mount.path(&format!("new{who}"));
+                    let open = std::fs::File::open(mount.path("f"));
+                    std::fs::write(&new, pattern(round, 40_000)).expect("write");
+                    std::fs::rename(&new, mount.path("f")).expect("rename");
+                    drop(open);
+                }
+            });
+        }
+    });
+    if !m.is_plain() {
+        let tables = m.tables();
+        eventually("nothing hidden is left", Duration::from_secs(10), || tables.hidden().is_empty());
+    }
+    m.assert_contract();
+}
+
 /// A read-only mount reads everything and refuses every change with EROFS.
 #[test]
 fn read_only_mounts() {
