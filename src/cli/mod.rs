@@ -13,6 +13,7 @@ pub mod generate;
 pub mod mount;
 pub mod output;
 pub mod place;
+mod revive;
 pub mod server;
 pub mod show;
 mod surroundings;

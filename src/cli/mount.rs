@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use crate::chunk::{AttrsMode, Create, FileTable, TableOptions};
 use crate::cli::connect::{self, ConnectionArgs};
-use crate::cli::{Exit, output};
+use crate::cli::{Exit, output, revive};
 use crate::embedded;
 use crate::fs::{Config, UserfileFs};
 use crate::mount::adapter::Adapter;
@@ -500,6 +500,7 @@ impl Plan {
         let prepare = || -> anyhow::Result<_> {
             let runtime = crate::cli::runtime()?;
             let shown = self.shown(&settings);
+            let private = private_place(&settings);
             let fs = runtime.block_on(self.filesystem(settings))?;
             let adapter =
                 Adapter::new(Arc::clone(&fs), runtime.handle().clone()).with_sync(self.options.sync);
@@ -517,6 +518,9 @@ impl Plan {
                 };
                 told(e, hint)
             })?;
+            if let Some(place) = private {
+                runtime.spawn(revive::look_after(place));
+            }
             Ok((runtime, fs, started, signals))
         };
         let (runtime, fs, started, signals) = match (prepare(), reporter.is_some()) {

@@ -33,6 +33,18 @@ pub(super) fn version(place: &Place) -> Result<Option<String>, Error> {
     }
 }
 
+/// Whether the data were left by a shutdown that somebody asked for, by the word of pg_controldata; None: there are no
+/// data, or it cannot be told.
+pub(super) fn was_shut_down(place: &Place) -> Option<bool> {
+    let version = version(place).ok()??;
+    let program = Binaries::find(Some(&version)).ok()?.program("pg_controldata");
+    let out = Account::choose(place).ok()?.command(&program).arg("-D").arg(place.data()).output().ok()?;
+    let said = String::from_utf8_lossy(&out.stdout);
+    // "shut down", "shut down in recovery", "shutting down".
+    let state = said.lines().find_map(|line| line.strip_prefix("Database cluster state:"))?;
+    Some(state.trim().starts_with("shut"))
+}
+
 /// Makes the cluster aside, with its database, and gives it its name when it is complete. To be called under
 /// `lock`, which the programs it runs share: if we are killed, nobody else starts before they have ended too.
 /// What an earlier, killed attempt has left is removed.

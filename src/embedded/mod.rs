@@ -118,6 +118,13 @@ pub fn state(place: &Place) -> State {
     process::state(place)
 }
 
+/// Whether the server of a place has ended without being stopped: it was killed, or its disk was full. False where that
+/// cannot be told.
+pub fn has_died(place: &Place) -> bool {
+    let gone = process::pid(place).is_none() && process::state(place) == State::Stopped;
+    gone && cluster::was_shut_down(place) == Some(false)
+}
+
 /// Stops the server: sessions are ended, open transactions rolled back, everything is written. False if it
 /// was not running. Waits up to `limit`.
 pub fn stop(place: &Place, limit: Duration) -> Result<bool, Error> {

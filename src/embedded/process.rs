@@ -219,7 +219,8 @@ fn explain_start(place: &Place, status: &str) -> Error {
     let (first, log) = (startup_lines(place), log_tail(place, 200));
     let why = reason(&first).or_else(|| reason(&log)).unwrap_or(status);
     let error = Error::new(format!("the private server did not start: {why}"));
-    if why.contains("No space left") {
+    // A write that was cut short is how PostgreSQL says it where some of it did fit.
+    if why.contains("No space left") || why.contains("wrote only") {
         error.with_hint("make room on that disk")
     } else if why.contains("could not lock memory") || why.contains("could not map anonymous shared memory") {
         error.with_hint(format!("lower shared_buffers in {}", place.data().join("postgresql.conf").display()))

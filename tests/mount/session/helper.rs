@@ -224,3 +224,50 @@ fn the_private_server() {
     assert!(out.contains(" - fuse.userfilefs embedded "), "{out}");
     assert_eq!(out.matches("text\n").count(), 2, "{out}");
 }
+
+/// A private server that dies is started again by its mount; one that was stopped stays so.
+#[test]
+fn the_private_server_comes_back() {
+    let rig = rig!();
+    let out = rig.ok(r#"
+        export USERFILEFS_SERVER_DIR=$BASE/private
+        "$U" mount "$D" -o "log=$LOG"
+        echo before >"$D/file"
+        kill -9 "$(head -n 1 "$BASE/private/postgresql/postmaster.pid")"
+        not "$U" server status
+        for _ in $(seq 200); do "$U" server status >/dev/null && break; sleep 0.1; done
+        echo after >>"$D/file"
+        cat "$D/file"
+        "$U" server status
+        "$U" server stop --force
+        sleep 4
+        not "$U" server status
+        cat "$LOG"
+        "#);
+    assert!(out.contains("before\nafter\nstate:       running"), "{out}");
+    assert_eq!(out.matches("was started again").count(), 1, "{out}");
+}
+
+/// Where it cannot be started, the log says why, and it is tried again until that is put right.
+#[test]
+fn the_private_server_comes_back_later() {
+    let rig = rig!();
+    let out = rig.ok(r#"
+        export USERFILEFS_SERVER_DIR=$BASE/private
+        "$U" mount "$D" -o "log=$LOG"
+        echo before >"$D/file"
+        p=$(pid "$D")
+        kill -STOP "$p"
+        kill -9 "$(head -n 1 "$BASE/private/postgresql/postmaster.pid")"
+        chmod 755 "$BASE/private/postgresql"
+        kill -CONT "$p"
+        for _ in $(seq 200); do grep -q 'cannot be started again' "$LOG" && break; sleep 0.1; done
+        echo after >>"$D/file" &
+        chmod 700 "$BASE/private/postgresql"
+        wait $!
+        cat "$D/file" "$LOG"
+        "#);
+    assert!(out.starts_with("before\nafter\n"), "{out}");
+    assert!(out.contains("cannot be started again") && out.contains("has invalid permissions"), "{out}");
+    assert!(out.contains("hint: chmod 700 "), "{out}");
+}
