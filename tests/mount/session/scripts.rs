@@ -39,7 +39,9 @@ not() {
     fi
 }
 pid() { "$U" mount | sed -n "s|.* on $1 (.*pid \([0-9]*\),.*|\1|p"; }
-alive() { [ -d "/proc/$1" ] && ! grep -q '^State:.Z' "/proc/$1/status"; }
+alive() { # The first thread may be a zombie while others still hold the connection.
+    [ -d "/proc/$1" ] && ! { grep -q '^State:.Z' "/proc/$1/status" && [ "$(ls "/proc/$1/task" | wc -l)" = 1 ]; }
+}
 gone() {
     for _ in $(seq 200); do
         alive "$1" || return 0
