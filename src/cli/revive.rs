@@ -4,34 +4,53 @@ use std::os::unix::process::CommandExt;
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
-use crate::embedded::{self, Place};
+use crate::embedded::{self, End, Place};
 
-/// How often it is looked at.
+/// How often a server that runs is looked at.
 const EVERY: Duration = Duration::from_secs(2);
-/// How long after a start that failed, of want of room for instance, the next one is tried.
-const AGAIN: Duration = Duration::from_secs(10);
+/// The same for one that does not, because it was stopped or cannot be started.
+const SELDOM: Duration = Duration::from_secs(10);
+
+/// What a look at it found, and did.
+enum Seen {
+    Runs,
+    Stopped,
+    Started,
+    Failed(String),
+}
 
 /// Looks after the server until the future is dropped. One that was stopped on purpose stays so.
 pub(super) async fn look_after(place: Place) {
-    let mut told = String::new();
+    let mut told = None;
     let mut pause = EVERY;
     loop {
         tokio::time::sleep(pause).await;
-        pause = EVERY;
         let here = place.clone();
-        let tried = tokio::task::spawn_blocking(move || embedded::has_died(&here).then(|| start(&here)));
-        match tried.await {
-            Ok(None) => told.clear(),
-            Ok(Some(Ok(()))) => log::warn!("the private server had died and was started again"),
-            Ok(Some(Err(said))) => {
-                pause = AGAIN;
-                if said != told {
-                    log::error!("the private server has died and cannot be started again: {said}");
-                    told = said;
-                }
+        let Ok(seen) = tokio::task::spawn_blocking(move || look(&here)).await else { return };
+        pause = if matches!(seen, Seen::Runs) { EVERY } else { SELDOM };
+        match seen {
+            Seen::Runs | Seen::Stopped => told = None,
+            Seen::Started => {
+                told = None;
+                log::warn!("the private server had died and was started again");
             }
-            Err(e) => log::error!("looking after the private server: {e}"),
+            Seen::Failed(said) if told.as_ref() == Some(&said) => {}
+            Seen::Failed(said) => {
+                log::error!("the private server has died and cannot be started again: {said}");
+                told = Some(said);
+            }
         }
+    }
+}
+
+fn look(place: &Place) -> Seen {
+    match embedded::end(place) {
+        None => Seen::Runs,
+        Some(End::Stopped) => Seen::Stopped,
+        Some(End::Died) => match start(place) {
+            Ok(()) => Seen::Started,
+            Err(said) => Seen::Failed(said),
+        },
     }
 }
 

@@ -118,11 +118,21 @@ pub fn state(place: &Place) -> State {
     process::state(place)
 }
 
-/// Whether the server of a place has ended without being stopped: it was killed, or its disk was full. False where that
-/// cannot be told.
-pub fn has_died(place: &Place) -> bool {
-    let gone = process::pid(place).is_none() && process::state(place) == State::Stopped;
-    gone && cluster::was_shut_down(place) == Some(false)
+/// How a server that does not run has ended.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum End {
+    /// Somebody stopped it.
+    Stopped,
+    /// It was killed, or its disk was full.
+    Died,
+}
+
+/// How the server of a place has ended; `None` while there is one, and where it cannot be told.
+pub fn end(place: &Place) -> Option<End> {
+    if process::pid(place).is_some() || process::state(place) != State::Stopped {
+        return None;
+    }
+    cluster::was_shut_down(place).map(|on_purpose| if on_purpose { End::Stopped } else { End::Died })
 }
 
 /// Stops the server: sessions are ended, open transactions rolled back, everything is written. False if it

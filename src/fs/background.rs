@@ -132,12 +132,19 @@ impl UserfileFs {
     /// Has the background store a file's put-off changes.
     pub(super) fn look_after(&self, file: &Arc<FileNode>) {
         file.st.lock().watched = true;
-        self.pending.lock().entry(file.ino).or_insert_with(|| Pending::File(file.clone()));
+        let mut pending = self.pending.lock();
+        // Numbers are given again: what has this one may be a removed file, with nothing left to store.
+        if !matches!(pending.get(&file.ino), Some(Pending::File(known)) if Arc::ptr_eq(known, file)) {
+            pending.insert(file.ino, Pending::File(file.clone()));
+        }
     }
 
     /// Has the background store a directory's attributes.
     pub(super) fn look_after_dir(&self, dir: &Arc<DirNode>) {
-        self.pending.lock().entry(dir.ino).or_insert_with(|| Pending::Dir(dir.clone(), Instant::now()));
+        let mut pending = self.pending.lock();
+        if !matches!(pending.get(&dir.ino), Some(Pending::Dir(known, _)) if Arc::ptr_eq(known, dir)) {
+            pending.insert(dir.ino, Pending::Dir(dir.clone(), Instant::now()));
+        }
     }
 
     /// Files that may have contents to store.

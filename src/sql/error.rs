@@ -196,7 +196,7 @@ fn one_line(text: &str) -> String {
     text.split('\n').map(str::trim).filter(|l| !l.is_empty()).collect::<Vec<_>>().join(" ")
 }
 
-/// The class of a SQLSTATE. The message is consulted where CockroachDB gives no code of its own.
+/// The class of a SQLSTATE. The message is consulted where the server gives no code of its own.
 fn classify(code: &str, message: &str) -> ErrorClass {
     use ErrorClass as C;
     match code {
@@ -212,6 +212,8 @@ fn classify(code: &str, message: &str) -> ErrorClass {
         "42501" => C::Denied,
         "25006" => C::ReadOnly,
         "53000" | "53100" | "53200" | "53400" => C::NoSpace,
+        // PostgreSQL, to whoever connects while its disk is full.
+        "XX000" if message.contains("could not write init file") => C::NoSpace,
         "22021" | "22P05" => C::BadName,
         "28000" | "28P01" => C::Auth,
         _ if code.starts_with("08") && message.contains("bigger than maximum") => C::TooLarge,
@@ -280,6 +282,7 @@ mod tests {
             ),
             ("08006", "gone", ErrorClass::Lost),
             ("XXUUU", "command is too large: 70000000 bytes (max: 67108864)", ErrorClass::TooLarge),
+            ("XX000", "could not write init file", ErrorClass::NoSpace),
             ("42P01", "relation does not exist", ErrorClass::NotFound),
             ("99999", "", ErrorClass::Other),
         ] {

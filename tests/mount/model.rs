@@ -371,3 +371,26 @@ fn a_mode_set_while_a_file_grows() {
     ];
     assert_eq!(check(8, &ops), Ok(()));
 }
+
+/// A name that is removed and made again at once, with what follows, is stored as the second one.
+#[test]
+fn a_name_made_again_at_once() {
+    let path = || "a".to_owned();
+    let file = [
+        Op::Write { path: path(), at: 0, data: Data(Vec::new()) },
+        Op::Unlink { path: path() },
+        Op::Overwrite { path: path(), data: Data(Vec::new()) },
+        Op::Chmod { path: path(), mode: 0o755 },
+    ];
+    for chunk in [8, 5000, 8] {
+        assert_eq!(check(chunk, &file), Ok(()));
+    }
+    let dir = [
+        Op::Mkdir { path: path() },
+        Op::Chmod { path: path(), mode: 0o700 },
+        Op::Rmdir { path: path() },
+        Op::Mkdir { path: path() },
+        Op::Chmod { path: path(), mode: 0o711 },
+    ];
+    assert_eq!(check(8, &dir), Ok(()));
+}
