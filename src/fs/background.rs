@@ -132,19 +132,14 @@ impl UserfileFs {
     /// Has the background store a file's put-off changes.
     pub(super) fn look_after(&self, file: &Arc<FileNode>) {
         file.st.lock().watched = true;
-        let mut pending = self.pending.lock();
-        // Numbers are given again: what has this one may be a removed file, with nothing left to store.
-        if !matches!(pending.get(&file.ino), Some(Pending::File(known)) if Arc::ptr_eq(known, file)) {
-            pending.insert(file.ino, Pending::File(file.clone()));
-        }
+        let node = Arc::as_ptr(file).addr();
+        self.pending.lock().entry(node).or_insert_with(|| Pending::File(file.clone()));
     }
 
     /// Has the background store a directory's attributes.
     pub(super) fn look_after_dir(&self, dir: &Arc<DirNode>) {
-        let mut pending = self.pending.lock();
-        if !matches!(pending.get(&dir.ino), Some(Pending::Dir(known, _)) if Arc::ptr_eq(known, dir)) {
-            pending.insert(dir.ino, Pending::Dir(dir.clone(), Instant::now()));
-        }
+        let node = Arc::as_ptr(dir).addr();
+        self.pending.lock().entry(node).or_insert_with(|| Pending::Dir(dir.clone(), Instant::now()));
     }
 
     /// Files that may have contents to store.

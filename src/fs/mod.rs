@@ -81,8 +81,9 @@ pub struct UserfileFs {
     budget: write::Budget,
     stats: Stats,
     odd: Mutex<lookup::OddNames>,
-    /// Files whose deferred work a background task looks after.
-    pending: Mutex<HashMap<u64, background::Pending>>,
+    /// What a background task has to store,
+    /// by the address of the node, which the entry keeps alive: a removed one gives its number to its successor.
+    pending: Mutex<HashMap<usize, background::Pending>>,
     queue: background::Queue,
     walk: Mutex<readdir::Walk>,
     /// Read by stores while they publish under a path; written by operations that move whole subtrees.
