@@ -11,7 +11,7 @@
 //!
 //! | module | what it is for |
 //! |---|---|
-//! | [`util`] | clock, counters, plurals and redaction of secrets; used by everything, uses nothing |
+//! | [`util`] | clock, counters, the disk under a server, plurals, redaction; used by everything, uses nothing |
 //! | [`sql`] | connection settings, TLS, pool, retries, SQLSTATE classes, the two dialects |
 //! | [`embedded`] | the private PostgreSQL that runs when no server is named |
 //! | [`chunk`] | the two userfile tables and the companion table of attributes: the only place with their SQL |

@@ -45,6 +45,9 @@ pub enum Error {
     /// Longer than what can be stored.
     #[error("{0}")]
     TooLarge(String),
+    /// The disk of the server is full.
+    #[error("no space left on the disk of the server")]
+    NoRoom,
     /// Neither of the two tables exists, and they were not to be made.
     #[error("there is no userfile storage {0}")]
     NoTables(String),
@@ -74,6 +77,10 @@ impl Error {
             Error::Corrupt { .. } => {
                 Some("`userfilefs check` lists all damage; the recover option reads what is there".to_owned())
             }
+            Error::NoRoom => Some(
+                "remove stored files, or make room on that disk; the server's log needs the last of it"
+                    .to_owned(),
+            ),
             Error::NoAttrs(_) => Some("ask the owner of the schema for the CREATE privilege".to_owned()),
             _ => None,
         }

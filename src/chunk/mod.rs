@@ -11,6 +11,7 @@
 //! | `small`, `staging`, `displace` | writing: small files in one round trip, large ones staged and published |
 //! | `redo` | what a crash of the server could take back is kept until the disk has it |
 //! | `names_ops`, `tree`, `paths` | rename, remove, directories, links, exchange |
+//! | `room` | what the disk of the server still takes, where it is known |
 //! | `sweep` | background removal, heartbeat, leftovers of dead writers |
 //!
 //! # What holds
@@ -36,6 +37,7 @@ mod paths;
 mod probe;
 mod read;
 mod redo;
+mod room;
 mod rows;
 pub mod schema;
 mod small;

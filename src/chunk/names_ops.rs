@@ -64,8 +64,8 @@ impl FileTable {
             let counts = self.durable(retry, &batch).await?;
             Ok(counts.get(at).is_some_and(|&n| n > 0) || retry.maybe_committed())
         })?;
-        if removed && self.in_background(Replace::Displace(old)) {
-            self.kick_trash();
+        if removed {
+            self.gave_way(Replace::Displace(old));
         }
         if removed && !self.attrs_present() {
             self.keep_if_empty(keep_dir).await;
@@ -144,9 +144,7 @@ impl FileTable {
                 other => other,
             }
         })?;
-        if self.in_background(r.replace) {
-            self.kick_trash();
-        }
+        self.gave_way(r.replace);
         if !self.attrs_present() {
             self.keep_if_empty(r.keep_dir.as_deref()).await;
         }

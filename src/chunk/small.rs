@@ -90,9 +90,7 @@ impl FileTable {
             }
         });
         result?;
-        if items.iter().any(|(_, p, _)| self.in_background(p.replace)) {
-            self.kick_trash();
-        }
+        items.iter().for_each(|(_, p, _)| self.gave_way(p.replace));
         Ok(())
     }
 

@@ -308,9 +308,7 @@ impl Staging {
         result?;
         self.ended.store(true, Ordering::Release);
         table.inner.redo.forget(self.id);
-        if table.in_background(p.replace) {
-            table.kick_trash();
-        }
+        table.gave_way(p.replace);
         Ok(())
     }
 

@@ -159,7 +159,9 @@ impl FileTable {
             batch.add(text, params![id.0, trash.clone()]);
             self.durable(retry, &batch).await?;
             Ok(())
-        })
+        })?;
+        self.freed();
+        Ok(())
     }
 
     /// Removes the file with this id whatever its name is, also one that is not UTF-8. False: there was none. It is out

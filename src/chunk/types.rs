@@ -2,6 +2,7 @@
 
 use crate::sql::Row;
 use crate::util::clock::Micros;
+use crate::util::disk::Disk;
 use bytes::Bytes;
 use std::collections::BTreeMap;
 use std::fmt;
@@ -301,10 +302,13 @@ pub struct TableOptions {
     pub recheck: Duration,
     /// Use only statements that CockroachDB takes, on PostgreSQL as well. For tests.
     pub portable: bool,
+    /// The disk that the server fills, where it is known: see [`super::FileTable::make_room`].
+    pub disk: Option<Arc<dyn Disk>>,
 }
 
 impl Default for TableOptions {
-    /// Creates what is missing, writes, stores attributes, real chunk length, a new mount id, a second to look again.
+    /// Creates what is missing, writes, stores attributes, real chunk length, a new mount id, a second to look again,
+    /// a disk of any size.
     fn default() -> TableOptions {
         TableOptions {
             create: Create::Create,
@@ -315,6 +319,7 @@ impl Default for TableOptions {
             mount_id: Uuid::new_v4(),
             recheck: Duration::from_secs(1),
             portable: false,
+            disk: None,
         }
     }
 }

@@ -4,11 +4,13 @@ use super::exit::{Exit, WithExit};
 use super::output;
 use super::surroundings::{Choice, Flags, Surroundings};
 use crate::embedded;
-use crate::sql::{Error, Pool, PoolOptions, Settings};
+use crate::sql::{Error, Host, Pool, PoolOptions, Settings};
+use crate::util::disk::Disk;
 use anyhow::Context;
 use std::io::{self, Read, Write};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 /// Where the userfile tables are. Without any of these and without variables, a private server is used.
 #[derive(clap::Args, Clone, Debug, Default)]
@@ -105,6 +107,19 @@ pub fn settings(args: &ConnectionArgs) -> anyhow::Result<Settings> {
             Ok(*settings)
         }
     }
+}
+
+/// The place of the private server, if that is where these settings lead.
+pub(super) fn private_place(settings: &Settings) -> Option<embedded::Place> {
+    let place = embedded::Place::of_user().ok()?;
+    let socket = Host::Unix(place.socket_dir());
+    settings.hosts().iter().any(|(host, _)| *host == socket).then_some(place)
+}
+
+/// The disk of the private server, if the settings lead there.
+pub(super) fn private_disk(settings: &Settings) -> Option<Arc<dyn Disk>> {
+    let place = private_place(settings)?;
+    Some(embedded::Room::new(&place, settings.clone()))
 }
 
 /// Reads a password or service file; a password file that others may read is left out with a warning.

@@ -9,7 +9,6 @@ use std::time::{Duration, Instant};
 use crate::chunk::{AttrsMode, Create, FileTable, TableOptions};
 use crate::cli::connect::{self, ConnectionArgs};
 use crate::cli::{Exit, output, revive};
-use crate::embedded;
 use crate::fs::{Config, UserfileFs};
 use crate::mount::adapter::Adapter;
 use crate::mount::control::Client;
@@ -20,7 +19,7 @@ use crate::mount::session::{self, Lifecycle};
 use crate::mount::source::Source;
 use crate::mount::value::Owner;
 use crate::mount::{argv, config, kernel, point, table};
-use crate::sql::{Host, Pool, PoolOptions, Settings};
+use crate::sql::{Pool, PoolOptions, Settings};
 
 /// How long the last stores may take when a mount ends.
 const DRAIN_MAX: Duration = Duration::from_secs(240);
@@ -483,8 +482,11 @@ impl Plan {
 
     /// What the table of mounts shows.
     fn shown(&self, settings: &Settings) -> String {
-        let server =
-            if private_place(settings).is_some() { "embedded".to_string() } else { settings.describe() };
+        let server = if connect::private_place(settings).is_some() {
+            "embedded".to_string()
+        } else {
+            settings.describe()
+        };
         config::shown(&self.source, &self.options, &server)
     }
 
@@ -500,7 +502,7 @@ impl Plan {
         let prepare = || -> anyhow::Result<_> {
             let runtime = crate::cli::runtime()?;
             let shown = self.shown(&settings);
-            let private = private_place(&settings);
+            let private = connect::private_place(&settings);
             let fs = runtime.block_on(self.filesystem(settings))?;
             let adapter =
                 Adapter::new(Arc::clone(&fs), runtime.handle().clone()).with_sync(self.options.sync);
@@ -595,7 +597,7 @@ impl Plan {
                 told(e, hint)
             })?;
         let settings = settings.with_database(&place.prefix.database);
-        let free_dir = private_place(&settings).map(|private| private.home().to_path_buf());
+        let disk = connect::private_disk(&settings);
         let pool = Pool::connect(settings, self.pool.clone()).await?;
         let options = &self.options;
         let read_only = options.read_only || pool.dialect().read_only();
@@ -609,13 +611,14 @@ impl Plan {
             recover: options.recover,
             chunk_len: self.chunk_len.unwrap_or(crate::chunk::CHUNK_LEN),
             recheck: options.attr_timeout.min(Duration::from_secs(1)),
+            disk,
             ..TableOptions::default()
         };
         let table = FileTable::open(pool, place.prefix, table_options).await.map_err(|e| {
             let hint = e.hint();
             told(e, hint.as_deref())
         })?;
-        Ok(UserfileFs::new(table, Config { read_only, free_dir, ..self.fs_config(place.subdir) }))
+        Ok(UserfileFs::new(table, Config { read_only, ..self.fs_config(place.subdir) }))
     }
 
     fn fs_config(&self, subdir: String) -> Config {
@@ -645,13 +648,6 @@ impl Plan {
             ..default
         }
     }
-}
-
-/// The place of the private server, if that is where these settings lead.
-fn private_place(settings: &Settings) -> Option<embedded::Place> {
-    let place = embedded::Place::of_user().ok()?;
-    let socket = Host::Unix(place.socket_dir());
-    settings.hosts().iter().any(|(host, _)| *host == socket).then_some(place)
 }
 
 /// A user's or group's number.

@@ -2,6 +2,7 @@
 
 use super::account::Account;
 use super::binaries::Binaries;
+use super::sizes::Sizes;
 use super::{DATABASE, Error, Place, USER, process};
 use std::fs::{self, File, OpenOptions};
 use std::io::{Read, Write};
@@ -9,10 +10,6 @@ use std::os::fd::AsRawFd;
 use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::{Command, Stdio};
-
-/// Shared buffers: this part of the memory, within these limits in MiB.
-const BUFFERS_PART: u64 = 8;
-const BUFFERS_MIB: (u64, u64) = (64, 512);
 
 /// The major version that made the data; None if there are none yet.
 pub(super) fn version(place: &Place) -> Result<Option<String>, Error> {
@@ -59,8 +56,9 @@ pub(super) fn make(place: &Place, binaries: &Binaries, account: &Account, lock: 
     account.make_dir(&new)?;
     account.check_reach(&new)?;
     log::info!("making the private PostgreSQL {} in {}", binaries.major, place.data().display());
-    let made = initdb(&new, binaries, account, lock)
-        .and_then(|()| configure(&new))
+    let made = sizes(&new)
+        .and_then(|sizes| initdb(&new, sizes, binaries, account, lock).map(|()| sizes))
+        .and_then(|sizes| configure(&new, sizes))
         .and_then(|()| create_database(&new, binaries, account, lock));
     if made.is_err() {
         // On a full disk it would only be in the way.
@@ -70,6 +68,15 @@ pub(super) fn make(place: &Place, binaries: &Binaries, account: &Account, lock: 
     let failed = |e: std::io::Error| Error::io(format!("cannot name {}", place.data().display()), &e);
     fs::rename(&new, place.data()).map_err(failed)?;
     File::open(place.home()).and_then(|d| d.sync_all()).map_err(failed)
+}
+
+/// What the server may take of the disk that a directory lies on.
+fn sizes(dir: &Path) -> Result<Sizes, Error> {
+    let failed = |e: nix::Error| {
+        Error::io(format!("cannot tell the size of the disk of {}", dir.display()), &e.into())
+    };
+    let disk = nix::sys::statvfs::statvfs(dir).map_err(failed)?;
+    Ok(Sizes::of((disk.blocks() * disk.fragment_size()) >> 20, memory_mib()))
 }
 
 /// Lets a program inherit the lock.
@@ -87,10 +94,17 @@ fn share(c: &mut Command, lock: &File) {
     }
 }
 
-fn initdb(dir: &Path, binaries: &Binaries, account: &Account, lock: &File) -> Result<(), Error> {
+fn initdb(
+    dir: &Path,
+    sizes: Sizes,
+    binaries: &Binaries,
+    account: &Account,
+    lock: &File,
+) -> Result<(), Error> {
     let mut c = account.command(&binaries.program("initdb"));
     share(&mut c, lock);
-    c.args(["--encoding=UTF8", "--locale=C", "--auth=trust", "--data-checksums", "-U", USER, "-D"]).arg(dir);
+    c.args(["--encoding=UTF8", "--locale=C", "--auth=trust", "--data-checksums", "-U", USER]);
+    c.arg(format!("--wal-segsize={}", sizes.segment)).arg("-D").arg(dir);
     let out = c.output().map_err(|e| Error::io("cannot run initdb", &e))?;
     if out.status.success() {
         return Ok(());
@@ -112,8 +126,7 @@ fn initdb(dir: &Path, binaries: &Binaries, account: &Account, lock: &File) -> Re
 }
 
 /// Settings for large rows and many commits; the user may edit them. Where it listens is said at each start.
-fn configure(dir: &Path) -> Result<(), Error> {
-    let buffers = (memory_mib() / BUFFERS_PART).clamp(BUFFERS_MIB.0, BUFFERS_MIB.1);
+fn configure(dir: &Path, sizes: Sizes) -> Result<(), Error> {
     let text = format!(
         "\n# By userfilefs\n\
          max_connections = 200\n\
@@ -123,11 +136,13 @@ fn configure(dir: &Path) -> Result<(), Error> {
          max_parallel_workers_per_gather = 0\n\
          synchronous_commit = on\n\
          wal_buffers = 32MB\n\
-         min_wal_size = 256MB\n\
-         max_wal_size = 4GB\n\
+         min_wal_size = {wal_kept}MB\n\
+         max_wal_size = {wal}MB\n\
          checkpoint_timeout = 15min\n\
          autovacuum_naptime = 20s\n\
-         autovacuum_vacuum_cost_limit = 2000\n\
+         autovacuum_vacuum_cost_limit = {autovacuum}\n\
+         vacuum_cost_delay = 2ms\n\
+         vacuum_cost_limit = {vacuum}\n\
          jit = off\n\
          timezone = 'UTC'\n\
          log_timezone = 'UTC'\n\
@@ -139,7 +154,12 @@ fn configure(dir: &Path) -> Result<(), Error> {
          log_min_messages = warning\n\
          log_min_error_statement = panic\n\
          log_line_prefix = '%m [%p] %a '\n",
+        buffers = sizes.buffers,
         cache = memory_mib() / 2,
+        wal = sizes.wal,
+        wal_kept = (sizes.wal / 4).clamp(64, 256),
+        autovacuum = sizes.vacuum_cost.min(2000),
+        vacuum = sizes.vacuum_cost,
     );
     let path = dir.join("postgresql.conf");
     let file = OpenOptions::new().append(true).open(&path);

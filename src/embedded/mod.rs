@@ -13,12 +13,15 @@
 //! | `cluster` | making the data |
 //! | `process` | starting, watching and stopping the server |
 //! | `usage` | who is connected |
+//! | `sizes`, `room` | how much of the disk is the server's own, and what is left for files |
 
 mod account;
 mod binaries;
 mod cluster;
 pub mod place;
 mod process;
+mod room;
+mod sizes;
 mod usage;
 
 use crate::sql::{ConnectParams, Settings};
@@ -26,6 +29,7 @@ use account::Account;
 use binaries::Binaries;
 pub use place::Place;
 pub use process::State;
+pub use room::Room;
 use std::time::Duration;
 pub use usage::{Usage, usage};
 

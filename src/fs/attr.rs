@@ -485,8 +485,7 @@ impl UserfileFs {
 
     /// Room for more, as far as it is known, in bytes.
     pub(super) fn free_bytes(&self) -> u64 {
-        let disk = self.cfg.free_dir.as_deref().and_then(|dir| nix::sys::statvfs::statvfs(dir).ok());
-        disk.map_or(self.cfg.free_bytes, |disk| disk.blocks_available() * disk.fragment_size())
+        self.table.room_left().unwrap_or(self.cfg.free_bytes)
     }
 
     async fn ask_usage(&self) -> Result<(u64, u64)> {

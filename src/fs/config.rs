@@ -1,6 +1,5 @@
 //! What a mount can be told.
 
-use std::path::PathBuf;
 use std::time::Duration;
 
 /// Options of a filesystem. `Default` is what a mount without options has, owner aside.
@@ -32,10 +31,8 @@ pub struct Config {
     pub cache_bytes_max: usize,
     /// Largest hole that is filled with stored zeros, in bytes; beyond it EFBIG.
     pub hole_bytes_max: u64,
-    /// Free space that statfs reports, in bytes (the servers do not tell).
+    /// Free space that statfs reports where the disk of the server is not known, in bytes.
     pub free_bytes: u64,
-    /// A directory on the disk that the server fills, where it is this machine's: statfs reports its free space.
-    pub free_dir: Option<PathBuf>,
     /// How long a dead writer's leftovers are kept.
     pub lease: Duration,
     /// Show what chunks hold rather than what `file_size` says, to rescue damaged files.
@@ -59,7 +56,6 @@ impl Default for Config {
             cache_bytes_max: 48 << 20,
             hole_bytes_max: 64 << 30,
             free_bytes: 1 << 50,
-            free_dir: None,
             lease: Duration::from_secs(600),
             recover: false,
         }

@@ -91,6 +91,7 @@ impl From<chunk::Error> for FsError {
             chunk::Error::NotFound(_) => FsError::NotFound,
             chunk::Error::NotEmpty(_) => FsError::NotEmpty,
             chunk::Error::ReadOnly => FsError::ReadOnly,
+            chunk::Error::NoRoom => FsError::NoSpace,
             other => FsError::Table(Arc::new(other)),
         }
     }

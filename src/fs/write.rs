@@ -90,6 +90,8 @@ impl UserfileFs {
         let file = self.check_write(&handle, offset, data.len())?;
         let _io = file.io.lock().await;
         self.check_hole(file, offset)?;
+        // Before anything is taken: what was accepted must get onto the server's disk.
+        self.table.make_room(data.len() as u64, self.budget.used() as u64).await?;
         let chunk_len = self.table.chunk_len() as u64;
         let mut done = 0usize;
         while done < data.len() {
@@ -105,6 +107,7 @@ impl UserfileFs {
             done += piece.len();
         }
         self.wrote(file, offset + data.len() as u64);
+        self.table.took_room(data.len() as u64);
         if handle.syncs
             && let Err(e) = self.store_locked(file).await
         {
@@ -130,7 +133,9 @@ impl UserfileFs {
         let _io = file.io.try_lock().ok()?;
         let chunk_len = self.table.chunk_len() as u64;
         // A piece may make a whole chunk's memory necessary.
-        if !self.budget.has_room(data.len() + chunk_len as usize) {
+        if !self.budget.has_room(data.len() + chunk_len as usize)
+            || !self.table.has_room(data.len() as u64, self.budget.used() as u64)
+        {
             return None;
         }
         if let Err(e) = self.check_hole(file, offset) {
@@ -149,6 +154,7 @@ impl UserfileFs {
             done += piece.len();
         }
         self.wrote(file, offset + data.len() as u64);
+        self.table.took_room(data.len() as u64);
         Some(Ok(data.len() as u32))
     }
 

@@ -107,6 +107,8 @@ impl Uploader {
             false => Replace::Refuse,
         };
         let expected = opened.size;
+        // Where that is known, a file that will not fit is refused before anything is sent.
+        self.table.make_room(expected.unwrap_or(0), 0).await?;
         let size = self.send(opened, name, replace).await.map_err(|e| match e {
             Error::Table(crate::chunk::Error::Exists(_)) => {
                 Error::Exists { name: name.to_owned(), sizes: None }
@@ -160,7 +162,9 @@ impl Uploader {
     ) -> Result<u64, Error> {
         let put = |offset: u64, data: Bytes, room: Room| async move {
             let len = data.len() as u64;
+            self.table.make_room(len, 0).await?;
             staging.put(offset, data).await?;
+            self.table.took_room(len);
             drop(room);
             self.meter.add_bytes(len);
             Ok::<(), Error>(())

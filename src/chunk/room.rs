@@ -1,0 +1,60 @@
+//! Room for more, where the disk of the server is known. A PostgreSQL whose log cannot grow stops; so contents are
+//! refused before that, and removing, which needs the log too, goes on.
+
+use super::error::Error;
+use super::table::FileTable;
+use super::types::Replace;
+use std::time::Duration;
+
+/// How long the room of removed files is waited for, where there is no other: the server looks through its tables.
+const RECLAIM_WAIT: Duration = Duration::from_secs(300);
+/// The same for their removal itself.
+const REMOVAL_WAIT: Duration = Duration::from_secs(10);
+
+impl FileTable {
+    /// Bytes that can still be stored, if that is known.
+    pub fn room_left(&self) -> Option<u64> {
+        self.inner.options.disk.as_ref().map(|disk| disk.left(0))
+    }
+
+    /// Whether `bytes` can be stored when `pending` others are on their way. True where the disk is not known. No I/O
+    /// on the server.
+    pub fn has_room(&self, bytes: u64, pending: u64) -> bool {
+        self.inner.options.disk.as_ref().is_none_or(|disk| disk.left(pending) >= bytes)
+    }
+
+    /// The same; waits for the room of files that were removed, five minutes at most. [`Error::NoRoom`]: there is
+    /// not enough. Nothing is set aside. Dropping the future does no harm.
+    pub async fn make_room(&self, bytes: u64, pending: u64) -> Result<(), Error> {
+        let Some(disk) = &self.inner.options.disk else { return Ok(()) };
+        if disk.left(pending) >= bytes {
+            return Ok(());
+        }
+        let _ = tokio::time::timeout(REMOVAL_WAIT, self.idle()).await;
+        let _ = tokio::time::timeout(RECLAIM_WAIT, disk.reclaim()).await;
+        if disk.left(pending) >= bytes { Ok(()) } else { Err(Error::NoRoom) }
+    }
+
+    /// So many bytes are going to be stored.
+    pub fn took_room(&self, bytes: u64) {
+        if let Some(disk) = &self.inner.options.disk {
+            disk.took(bytes);
+        }
+    }
+
+    /// Rows were removed.
+    pub(super) fn freed(&self) {
+        if let Some(disk) = &self.inner.options.disk {
+            disk.freed();
+        }
+    }
+
+    /// What stood at a name has given way: long contents are removed in the background from now on.
+    pub(super) fn gave_way(&self, replace: Replace) {
+        if self.in_background(replace) {
+            self.kick_trash();
+        } else if matches!(replace, Replace::Displace(_)) {
+            self.freed();
+        }
+    }
+}

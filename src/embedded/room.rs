@@ -1,0 +1,207 @@
+//! Room on the disk of the private server.
+//!
+//! PostgreSQL stops when its log cannot grow, and a log that must grow to remove anything makes a full disk stay full. So
+//! the last of the disk is left to it: what its log may still take, and what it takes beyond its size while a checkpoint
+//! runs. Tables do not get smaller when rows are removed, but a VACUUM makes their room usable again: once the rest of the
+//! disk is used up, that room is looked after here.
+
+use std::future::Future;
+use std::path::PathBuf;
+use std::pin::Pin;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Weak};
+use std::time::{Duration, Instant};
+
+use parking_lot::Mutex;
+
+use super::Place;
+use super::sizes::Sizes;
+use crate::sql::{Error, Lane, Pool, PoolOptions, Settings};
+use crate::util::disk::Disk;
+
+const MIB: u64 = 1 << 20;
+/// How long a look at the disk is good for.
+const FRESH: Duration = Duration::from_millis(50);
+/// With less than this left, removed files are vacuumed at once.
+const TIGHT: u64 = 64 * MIB;
+/// How long other removals are waited for, to vacuum once.
+const GATHER: Duration = Duration::from_millis(500);
+/// How often a VACUUM is tried although nothing is known to have been removed (other programs may have), in times of its
+/// own duration, and at least.
+const SELDOM: (u32, Duration) = (10, Duration::from_secs(10));
+
+/// The disk of a private server, for one database.
+#[derive(Debug)]
+pub struct Room {
+    home: PathBuf,
+    wal: PathBuf,
+    settings: Settings,
+    me: Weak<Room>,
+    known: Mutex<Known>,
+    /// A removal waits to be vacuumed.
+    scheduled: AtomicBool,
+    /// When the last VACUUM ended, and how long it took.
+    vacuumed: tokio::sync::Mutex<Option<(Instant, Duration)>>,
+}
+
+#[derive(Debug, Default)]
+struct Known {
+    /// Bytes of the disk that are free for files (`None`: less than none), and when that was so.
+    spare: Option<(Instant, Option<u64>)>,
+    /// Bytes inside of the tables that hold nothing, less what was accepted since.
+    reusable: u64,
+    /// Bytes that were accepted so far.
+    taken: u64,
+    /// Of those, bytes that were still on their way when somebody asked last.
+    pending: u64,
+    /// Whether a VACUUM may find more than the last one.
+    changed: bool,
+}
+
+impl Room {
+    /// `settings` name the database.
+    pub fn new(place: &Place, settings: Settings) -> Arc<Room> {
+        Arc::new_cyclic(|me| Room {
+            home: place.home().to_owned(),
+            wal: place.data().join("pg_wal"),
+            settings,
+            me: me.clone(),
+            known: Mutex::new(Known { changed: true, ..Known::default() }),
+            scheduled: AtomicBool::new(false),
+            vacuumed: tokio::sync::Mutex::new(None),
+        })
+    }
+
+    /// What the disk has beyond what the server needs; `None` where most of that is gone, too.
+    fn spare(&self) -> Option<u64> {
+        let Ok(disk) = nix::sys::statvfs::statvfs(&self.home) else { return Some(u64::MAX) };
+        let unit = disk.fragment_size();
+        let sizes = Sizes::of(disk.blocks() * unit / MIB, 0);
+        let free = disk.blocks_available() * unit;
+        let reserve = sizes.reserve * MIB;
+        if free < reserve / 3 {
+            return None;
+        }
+        Some(free.saturating_sub(reserve + (sizes.wal * MIB).saturating_sub(self.log_bytes())))
+    }
+
+    /// Bytes that the log takes. Its files have one length.
+    fn log_bytes(&self) -> u64 {
+        let Ok(entries) = std::fs::read_dir(&self.wal) else { return 0 };
+        let is_segment = |name: &[u8]| name.len() == 24 && name.iter().all(u8::is_ascii_hexdigit);
+        let mut segments = entries.flatten().filter(|e| is_segment(e.file_name().as_encoded_bytes()));
+        let one = segments.next().and_then(|first| first.metadata().ok()).map_or(0, |meta| meta.len());
+        one * (segments.count() as u64 + 1)
+    }
+
+    /// Vacuums the tables, and returns how many bytes of contents would find room inside of them.
+    async fn vacuum(&self) -> Result<u64, Error> {
+        // A VACUUM takes as long as it takes.
+        let options = PoolOptions {
+            application_name: "userfilefs vacuum".to_owned(),
+            op_timeout: None,
+            statement_timeout: None,
+            key_lookups: false,
+            ..PoolOptions::default()
+        };
+        let pool = Pool::connect(self.settings.clone(), options).await?;
+        let conn = pool.conn(Lane::Meta, None).await?;
+        let text = "SELECT c.oid::regclass::text FROM pg_class c \
+                    WHERE c.relkind = 'r' AND c.reltoastrelid <> 0 AND c.relname LIKE '%\\_upload\\_payload'";
+        let names = conn.query(text, &[]).await?;
+        let names: Vec<String> = names.iter().filter_map(|row| row.try_get(0).ok()).collect();
+        if names.is_empty() {
+            return Ok(0);
+        }
+        conn.batch(&format!("VACUUM {}", names.join(", "))).await?;
+        // Belongs to the server's own package on Debian and Ubuntu.
+        conn.batch("CREATE EXTENSION IF NOT EXISTS pg_freespacemap SCHEMA pg_catalog").await?;
+        // Long contents lie in pieces of which four fill a page.
+        let text = "SELECT coalesce(sum(floor(f.avail / 2036) * 1996), 0)::int8 \
+                    FROM pg_class c, pg_freespace(c.reltoastrelid) f \
+                    WHERE c.relkind = 'r' AND c.reltoastrelid <> 0 AND c.relname LIKE '%\\_upload\\_payload'";
+        let row = conn.query_opt(text, &[]).await?;
+        let bytes = row.and_then(|row| row.try_get::<_, i64>(0).ok()).unwrap_or(0);
+        Ok(u64::try_from(bytes).unwrap_or(0))
+    }
+
+    async fn vacuum_if_changed(&self) {
+        let mut last = self.vacuumed.lock().await;
+        let changed = std::mem::take(&mut self.known.lock().changed);
+        let long_ago = last.is_none_or(|(at, took)| at.elapsed() > (took * SELDOM.0).max(SELDOM.1));
+        if !changed && !long_ago {
+            return;
+        }
+        let start = Instant::now();
+        // What comes while pages are looked at may lie on those that were.
+        let stored = {
+            let known = self.known.lock();
+            known.taken.saturating_sub(known.pending)
+        };
+        let found = self.vacuum().await;
+        *last = Some((Instant::now(), start.elapsed()));
+        let mut known = self.known.lock();
+        known.spare = None;
+        match found {
+            Ok(bytes) => {
+                log::debug!(
+                    "a VACUUM took {:?}; {bytes} bytes inside the tables are of use",
+                    start.elapsed()
+                );
+                known.reusable = bytes.saturating_sub(known.taken - stored);
+            }
+            Err(e) => {
+                log::warn!("the room of removed files cannot be used yet: {e}");
+                known.changed = true;
+            }
+        }
+    }
+}
+
+impl Disk for Room {
+    fn left(&self, pending: u64) -> u64 {
+        let mut known = self.known.lock();
+        known.pending = pending;
+        let spare = match known.spare {
+            Some((at, spare)) if at.elapsed() < FRESH => spare,
+            _ => {
+                let spare = self.spare();
+                known.spare = Some((Instant::now(), spare));
+                spare
+            }
+        };
+        match spare {
+            Some(spare) => spare.saturating_sub(pending).saturating_add(known.reusable),
+            None => 0,
+        }
+    }
+
+    fn took(&self, bytes: u64) {
+        let mut known = self.known.lock();
+        known.taken += bytes;
+        if known.reusable > 0 {
+            known.reusable = known.reusable.saturating_sub(bytes);
+            known.changed = true;
+        }
+    }
+
+    fn freed(&self) {
+        self.known.lock().changed = true;
+        if self.left(0) > TIGHT || self.scheduled.swap(true, Ordering::AcqRel) {
+            return;
+        }
+        let (Some(me), Ok(runtime)) = (self.me.upgrade(), tokio::runtime::Handle::try_current()) else {
+            self.scheduled.store(false, Ordering::Release);
+            return;
+        };
+        runtime.spawn(async move {
+            tokio::time::sleep(GATHER).await;
+            me.scheduled.store(false, Ordering::Release);
+            me.vacuum_if_changed().await;
+        });
+    }
+
+    fn reclaim(&self) -> Pin<Box<dyn Future<Output = ()> + Send + '_>> {
+        Box::pin(self.vacuum_if_changed())
+    }
+}

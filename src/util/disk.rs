@@ -1,0 +1,21 @@
+//! The disk that a server fills, where it is one of this machine.
+
+use std::fmt::Debug;
+use std::future::Future;
+use std::pin::Pin;
+
+/// What is known of such a disk, and what can be done for room on it.
+pub trait Disk: Debug + Send + Sync {
+    /// Bytes that may still be stored when `pending` others, accepted before, are on their way.
+    fn left(&self, pending: u64) -> u64;
+
+    /// So many bytes were accepted.
+    fn took(&self, bytes: u64);
+
+    /// Something was removed, whose room is of use again after a while.
+    fn freed(&self);
+
+    /// Makes the room of what was removed usable, as far as that is possible; returns at once where nothing was.
+    /// Dropping the future leaves it to a later call.
+    fn reclaim(&self) -> Pin<Box<dyn Future<Output = ()> + Send + '_>>;
+}
