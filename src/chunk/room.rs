@@ -10,11 +10,13 @@ use std::time::Duration;
 const RECLAIM_WAIT: Duration = Duration::from_secs(300);
 /// The same for their removal itself.
 const REMOVAL_WAIT: Duration = Duration::from_secs(10);
+/// After this time the user is told.
+const PATIENCE: Duration = Duration::from_secs(2);
 
 impl FileTable {
-    /// Bytes that can still be stored, if that is known.
+    /// Bytes that can still be stored, if that is known. Answers at once.
     pub fn room_left(&self) -> Option<u64> {
-        self.inner.options.disk.as_ref().map(|disk| disk.left(0))
+        self.inner.options.disk.as_ref().map(|disk| disk.look())
     }
 
     /// Whether `bytes` can be stored when `pending` others are on their way. True where the disk is not known. No I/O
@@ -31,7 +33,11 @@ impl FileTable {
             return Ok(());
         }
         let _ = tokio::time::timeout(REMOVAL_WAIT, self.idle()).await;
-        let _ = tokio::time::timeout(RECLAIM_WAIT, disk.reclaim()).await;
+        let mut reclaimed = disk.reclaim();
+        if tokio::time::timeout(PATIENCE, &mut reclaimed).await.is_err() {
+            log::warn!("the disk of the server is full; the room of removed files is looked for");
+            let _ = tokio::time::timeout(RECLAIM_WAIT, reclaimed).await;
+        }
         if disk.left(pending) >= bytes { Ok(()) } else { Err(Error::NoRoom) }
     }
 

@@ -152,6 +152,8 @@ fn configure(dir: &Path, sizes: Sizes) -> Result<(), Error> {
          log_rotation_age = 1d\n\
          log_rotation_size = 0\n\
          log_min_messages = warning\n\
+         log_checkpoints = off\n\
+         checkpoint_warning = 0\n\
          log_min_error_statement = panic\n\
          log_line_prefix = '%m [%p] %a '\n",
         buffers = sizes.buffers,

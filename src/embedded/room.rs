@@ -85,6 +85,19 @@ impl Room {
         Some(free.saturating_sub(reserve + (sizes.wal * MIB).saturating_sub(self.log_bytes())))
     }
 
+    fn room(&self, known: &mut Known) -> u64 {
+        let spare = match known.spare {
+            Some((at, spare)) if at.elapsed() < FRESH => spare,
+            _ => {
+                let spare = self.spare();
+                known.spare = Some((Instant::now(), spare));
+                spare
+            }
+        };
+        // What was accepted of the room inside of the tables is subtracted already.
+        spare.map_or(0, |spare| spare.saturating_sub(known.pending).saturating_add(known.reusable))
+    }
+
     /// Bytes that the log takes. Its files have one length.
     fn log_bytes(&self) -> u64 {
         let Ok(entries) = std::fs::read_dir(&self.wal) else { return 0 };
@@ -158,22 +171,36 @@ impl Room {
     }
 }
 
+impl Room {
+    fn vacuum_soon(&self) {
+        if self.scheduled.swap(true, Ordering::AcqRel) {
+            return;
+        }
+        let (Some(me), Ok(runtime)) = (self.me.upgrade(), tokio::runtime::Handle::try_current()) else {
+            self.scheduled.store(false, Ordering::Release);
+            return;
+        };
+        runtime.spawn(async move {
+            tokio::time::sleep(GATHER).await;
+            me.scheduled.store(false, Ordering::Release);
+            me.vacuum_if_changed().await;
+        });
+    }
+}
+
 impl Disk for Room {
     fn left(&self, pending: u64) -> u64 {
         let mut known = self.known.lock();
         known.pending = pending;
-        let spare = match known.spare {
-            Some((at, spare)) if at.elapsed() < FRESH => spare,
-            _ => {
-                let spare = self.spare();
-                known.spare = Some((Instant::now(), spare));
-                spare
-            }
-        };
-        match spare {
-            Some(spare) => spare.saturating_sub(pending).saturating_add(known.reusable),
-            None => 0,
+        self.room(&mut known)
+    }
+
+    fn look(&self) -> u64 {
+        let left = self.room(&mut self.known.lock());
+        if left < TIGHT {
+            self.vacuum_soon();
         }
+        left
     }
 
     fn took(&self, bytes: u64) {
@@ -187,18 +214,7 @@ impl Disk for Room {
 
     fn freed(&self) {
         self.known.lock().changed = true;
-        if self.left(0) > TIGHT || self.scheduled.swap(true, Ordering::AcqRel) {
-            return;
-        }
-        let (Some(me), Ok(runtime)) = (self.me.upgrade(), tokio::runtime::Handle::try_current()) else {
-            self.scheduled.store(false, Ordering::Release);
-            return;
-        };
-        runtime.spawn(async move {
-            tokio::time::sleep(GATHER).await;
-            me.scheduled.store(false, Ordering::Release);
-            me.vacuum_if_changed().await;
-        });
+        self.look();
     }
 
     fn reclaim(&self) -> Pin<Box<dyn Future<Output = ()> + Send + '_>> {

@@ -116,6 +116,11 @@ impl Default for Budget {
 }
 
 impl Budget {
+    /// Bytes in use.
+    pub fn used(&self) -> u64 {
+        BUDGET_BYTES.saturating_sub(self.0.available_permits() as u64 * UNIT_BYTES)
+    }
+
     /// Waits for room for so many bytes (no more than a quarter of the whole is ever asked for).
     pub async fn take(&self, bytes: u64) -> Room {
         let units = bytes.div_ceil(UNIT_BYTES).clamp(1, BUDGET_BYTES / UNIT_BYTES / 4) as u32;

@@ -108,7 +108,7 @@ impl Uploader {
         };
         let expected = opened.size;
         // Where that is known, a file that will not fit is refused before anything is sent.
-        self.table.make_room(expected.unwrap_or(0), 0).await?;
+        self.table.make_room(expected.unwrap_or(0), self.budget.used()).await?;
         let size = self.send(opened, name, replace).await.map_err(|e| match e {
             Error::Table(crate::chunk::Error::Exists(_)) => {
                 Error::Exists { name: name.to_owned(), sizes: None }
@@ -162,7 +162,8 @@ impl Uploader {
     ) -> Result<u64, Error> {
         let put = |offset: u64, data: Bytes, room: Room| async move {
             let len = data.len() as u64;
-            self.table.make_room(len, 0).await?;
+            // The chunk is in the budget itself.
+            self.table.make_room(1, self.budget.used()).await?;
             staging.put(offset, data).await?;
             self.table.took_room(len);
             drop(room);

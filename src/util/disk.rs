@@ -9,6 +9,9 @@ pub trait Disk: Debug + Send + Sync {
     /// Bytes that may still be stored when `pending` others, accepted before, are on their way.
     fn left(&self, pending: u64) -> u64;
 
+    /// The same for somebody who only asks: where it is little, what others may have removed is looked for meanwhile.
+    fn look(&self) -> u64;
+
     /// So many bytes were accepted.
     fn took(&self, bytes: u64);
 
