@@ -5,6 +5,7 @@
 
 mod daemon;
 mod helper;
+mod private;
 mod readme;
 mod scripts;
 mod systemd;

@@ -19,8 +19,9 @@ for name in mount.userfilefs mount.fuse.userfilefs umount.userfilefs umount.fuse
 done
 mount -t overlay overlay -o "lowerdir=$BASE/sbin:/usr/sbin" /usr/sbin
 trap 'echo "FAILED in line $LINENO: $BASH_COMMAND" >&2' ERR
-trap 'jobs -p | xargs -r kill 2>/dev/null; for d in "$D" "$BASE"/*/; do umount -l "$d" 2>/dev/null || true; done
-    [ ! -d "$BASE/private" ] || USERFILEFS_SERVER_DIR=$BASE/private "$U" server stop --force 2>/dev/null || true' EXIT
+trap 'jobs -p | xargs -r kill 2>/dev/null; umount -l "$D" 2>/dev/null || true
+    [ ! -d "$BASE/private" ] || USERFILEFS_SERVER_DIR=$BASE/private "$U" server stop --force 2>/dev/null || true
+    for d in "$BASE"/*/; do umount -l "$d" 2>/dev/null || true; done' EXIT
 export RUST_BACKTRACE=0
 fails() {
     local code=$1 text=$2 rc=0
