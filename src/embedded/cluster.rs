@@ -76,7 +76,8 @@ fn sizes(dir: &Path) -> Result<Sizes, Error> {
         Error::io(format!("cannot tell the size of the disk of {}", dir.display()), &e.into())
     };
     let disk = nix::sys::statvfs::statvfs(dir).map_err(failed)?;
-    Ok(Sizes::of((disk.blocks() * disk.fragment_size()) >> 20, memory_mib()))
+    let mib = |blocks: u64| (blocks * disk.fragment_size()) >> 20;
+    Ok(Sizes::of_disk(mib(disk.blocks()), mib(disk.blocks_available())))
 }
 
 /// Lets a program inherit the lock.
@@ -156,7 +157,7 @@ fn configure(dir: &Path, sizes: Sizes) -> Result<(), Error> {
          checkpoint_warning = 0\n\
          log_min_error_statement = panic\n\
          log_line_prefix = '%m [%p] %a '\n",
-        buffers = sizes.buffers,
+        buffers = sizes.buffers(memory_mib()),
         cache = memory_mib() / 2,
         wal = sizes.wal,
         wal_kept = (sizes.wal / 4).clamp(64, 256),

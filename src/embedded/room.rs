@@ -35,6 +35,7 @@ const SELDOM: (u32, Duration) = (10, Duration::from_secs(10));
 pub struct Room {
     home: PathBuf,
     wal: PathBuf,
+    sizes: Sizes,
     settings: Settings,
     me: Weak<Room>,
     known: Mutex<Known>,
@@ -61,9 +62,11 @@ struct Known {
 impl Room {
     /// `settings` name the database.
     pub fn new(place: &Place, settings: Settings) -> Arc<Room> {
+        let conf = std::fs::read_to_string(place.data().join("postgresql.conf")).unwrap_or_default();
         Arc::new_cyclic(|me| Room {
             home: place.home().to_owned(),
             wal: place.data().join("pg_wal"),
+            sizes: Sizes::of_settings(&conf),
             settings,
             me: me.clone(),
             known: Mutex::new(Known { changed: true, ..Known::default() }),
@@ -75,14 +78,12 @@ impl Room {
     /// What the disk has beyond what the server needs; `None` where most of that is gone, too.
     fn spare(&self) -> Option<u64> {
         let Ok(disk) = nix::sys::statvfs::statvfs(&self.home) else { return Some(u64::MAX) };
-        let unit = disk.fragment_size();
-        let sizes = Sizes::of(disk.blocks() * unit / MIB, 0);
-        let free = disk.blocks_available() * unit;
-        let reserve = sizes.reserve * MIB;
+        let free = disk.blocks_available() * disk.fragment_size();
+        let reserve = self.sizes.reserve * MIB;
         if free < reserve / 3 {
             return None;
         }
-        Some(free.saturating_sub(reserve + (sizes.wal * MIB).saturating_sub(self.log_bytes())))
+        Some(free.saturating_sub(reserve + (self.sizes.wal * MIB).saturating_sub(self.log_bytes())))
     }
 
     fn room(&self, known: &mut Known) -> u64 {
