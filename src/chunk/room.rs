@@ -10,24 +10,27 @@ use std::time::Duration;
 const RECLAIM_WAIT: Duration = Duration::from_secs(300);
 /// The same for their removal itself.
 const REMOVAL_WAIT: Duration = Duration::from_secs(10);
+/// How often, and how many times, an exhausted disk is looked at.
+const CHECKPOINT_LOOK: Duration = Duration::from_millis(100);
+const CHECKPOINT_LOOKS: u32 = 50;
 /// After this time the user is told.
 const PATIENCE: Duration = Duration::from_secs(2);
 
 impl FileTable {
     /// Bytes that can still be stored, if that is known. Answers at once.
-    pub fn room_left(&self) -> Option<u64> {
+    pub fn disk_left(&self) -> Option<u64> {
         self.inner.options.disk.as_ref().map(|disk| disk.look())
     }
 
     /// Whether `bytes` can be stored when `pending` others are on their way. True where the disk is not known. No I/O
     /// on the server.
-    pub fn has_room(&self, bytes: u64, pending: u64) -> bool {
+    pub fn has_disk(&self, bytes: u64, pending: u64) -> bool {
         self.inner.options.disk.as_ref().is_none_or(|disk| disk.left(pending) >= bytes)
     }
 
     /// The same; waits for the room of files that were removed, five minutes at most. [`Error::NoRoom`]: there is
     /// not enough. Nothing is set aside. Dropping the future does no harm.
-    pub async fn make_room(&self, bytes: u64, pending: u64) -> Result<(), Error> {
+    pub async fn need_disk(&self, bytes: u64, pending: u64) -> Result<(), Error> {
         let Some(disk) = &self.inner.options.disk else { return Ok(()) };
         if disk.left(pending) >= bytes {
             return Ok(());
@@ -41,8 +44,21 @@ impl FileTable {
         if disk.left(pending) >= bytes { Ok(()) } else { Err(Error::NoRoom) }
     }
 
+    /// Before contents are sent: where the server is about to stop for want of room, gives a checkpoint, which frees
+    /// some of the log, a little time. [`Error::NoRoom`]: it did not help.
+    pub(super) async fn check_disk(&self) -> Result<(), Error> {
+        let Some(disk) = &self.inner.options.disk else { return Ok(()) };
+        for _ in 0..CHECKPOINT_LOOKS {
+            if !disk.is_exhausted() {
+                return Ok(());
+            }
+            tokio::time::sleep(CHECKPOINT_LOOK).await;
+        }
+        Err(Error::NoRoom)
+    }
+
     /// So many bytes are going to be stored.
-    pub fn took_room(&self, bytes: u64) {
+    pub fn took_disk(&self, bytes: u64) {
         if let Some(disk) = &self.inner.options.disk {
             disk.took(bytes);
         }

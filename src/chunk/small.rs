@@ -57,6 +57,9 @@ impl FileTable {
         if items.is_empty() {
             return Ok(());
         }
+        if total > 0 {
+            self.check_disk().await?;
+        }
         if wants_attrs {
             let wish = items.iter().map(|(_, p, _)| &p.attrs).find(|a| !a.is_default());
             self.attrs_for(wish).await?;

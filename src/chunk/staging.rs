@@ -190,6 +190,7 @@ impl Staging {
         if data.is_empty() || data.len() > super::CHUNK_LEN {
             return Err(Error::Shape(format!("a chunk of {} bytes at offset {offset}", data.len())));
         }
+        table.check_disk().await?;
         match self.put_once(offset, &data).await {
             Err(Error::Changed(_)) if table.brought_back(self.id).await? => {
                 self.put_once(offset, &data).await?
@@ -213,6 +214,7 @@ impl Staging {
     pub async fn copy_from(&self, base: FileId, offsets: &[u64]) -> Result<(), Error> {
         let table = &self.table;
         for group in offsets.chunks(COPY_CHUNKS) {
+            table.check_disk().await?;
             let at: Vec<i64> = group.iter().map(|&o| to_i64(o)).collect::<Result<_, _>>()?;
             match self.copy_once(base, &at).await {
                 Err(Error::Changed(_)) if table.brought_back(self.id).await? => {

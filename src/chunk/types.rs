@@ -302,7 +302,7 @@ pub struct TableOptions {
     pub recheck: Duration,
     /// Use only statements that CockroachDB takes, on PostgreSQL as well. For tests.
     pub portable: bool,
-    /// The disk that the server fills, where it is known: see [`super::FileTable::make_room`].
+    /// The disk that the server fills, where it is known: see [`super::FileTable::need_disk`].
     pub disk: Option<Arc<dyn Disk>>,
 }
 

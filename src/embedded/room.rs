@@ -204,6 +204,12 @@ impl Disk for Room {
         left
     }
 
+    fn is_exhausted(&self) -> bool {
+        let mut known = self.known.lock();
+        self.room(&mut known);
+        matches!(known.spare, Some((_, None)))
+    }
+
     fn took(&self, bytes: u64) {
         let mut known = self.known.lock();
         known.taken += bytes;

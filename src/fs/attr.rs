@@ -485,7 +485,7 @@ impl UserfileFs {
 
     /// Room for more, as far as it is known, in bytes.
     pub(super) fn free_bytes(&self) -> u64 {
-        self.table.room_left().unwrap_or(self.cfg.free_bytes)
+        self.table.disk_left().unwrap_or(self.cfg.free_bytes)
     }
 
     async fn ask_usage(&self) -> Result<(u64, u64)> {

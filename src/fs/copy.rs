@@ -57,6 +57,7 @@ impl UserfileFs {
             return Err(FsError::NotSupported);
         }
         let _io = target.io.lock().await;
+        self.need_disk(chunks * chunk_len).await?;
         self.uploads_done(&target).await;
         let staging = self.staging(&target).await?;
         let first = offset_from / chunk_len;
@@ -81,6 +82,7 @@ impl UserfileFs {
             st.version += 1;
             freed
         };
+        self.table.took_disk(chunks * chunk_len);
         self.budget.release(freed);
         self.look_after(&target);
         Ok((chunks * chunk_len) as u32)

@@ -91,7 +91,8 @@ impl UserfileFs {
         let _io = file.io.lock().await;
         self.check_hole(file, offset)?;
         // Before anything is taken: what was accepted must get onto the server's disk.
-        self.table.make_room(data.len() as u64, self.budget.used() as u64).await?;
+        let need = needs(file, offset, data.len());
+        self.need_disk(need).await?;
         let chunk_len = self.table.chunk_len() as u64;
         let mut done = 0usize;
         while done < data.len() {
@@ -107,7 +108,7 @@ impl UserfileFs {
             done += piece.len();
         }
         self.wrote(file, offset + data.len() as u64);
-        self.table.took_room(data.len() as u64);
+        self.table.took_disk(need);
         if handle.syncs
             && let Err(e) = self.store_locked(file).await
         {
@@ -133,8 +134,9 @@ impl UserfileFs {
         let _io = file.io.try_lock().ok()?;
         let chunk_len = self.table.chunk_len() as u64;
         // A piece may make a whole chunk's memory necessary.
+        let need = needs(file, offset, data.len());
         if !self.budget.has_room(data.len() + chunk_len as usize)
-            || !self.table.has_room(data.len() as u64, self.budget.used() as u64)
+            || !self.table.has_disk(need, self.budget.used() as u64)
         {
             return None;
         }
@@ -154,7 +156,7 @@ impl UserfileFs {
             done += piece.len();
         }
         self.wrote(file, offset + data.len() as u64);
-        self.table.took_room(data.len() as u64);
+        self.table.took_disk(need);
         Some(Ok(data.len() as u32))
     }
 
@@ -174,6 +176,11 @@ impl UserfileFs {
             Some(end) if end <= i64::MAX as u64 => Ok(file),
             _ => Err(FsError::TooBig),
         }
+    }
+
+    /// Waits until the disk of the server takes so many bytes more.
+    pub(super) async fn need_disk(&self, bytes: u64) -> Result<()> {
+        Ok(self.table.need_disk(bytes, self.budget.used() as u64).await?)
     }
 
     /// Growth by a hole is stored as zeros, so it is bounded.
@@ -407,6 +414,8 @@ impl UserfileFs {
         }
         let _io = file.io.lock().await;
         self.check_hole(file, size)?;
+        let need = needs(file, size, 0);
+        self.need_disk(need).await?;
         self.uploads_done(file).await;
         let now = self.now();
         let (freed, staging) = {
@@ -468,6 +477,12 @@ impl UserfileFs {
         }
         Ok(())
     }
+}
+
+/// Bytes that a write, or a change of the size, adds to what is stored; a hole before it is stored, too.
+fn needs(file: &FileNode, offset: u64, len: usize) -> u64 {
+    let len = len as u64;
+    (offset + len).saturating_sub(file.st.lock().size).max(len)
 }
 
 #[cfg(test)]

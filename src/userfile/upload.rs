@@ -108,7 +108,7 @@ impl Uploader {
         };
         let expected = opened.size;
         // Where that is known, a file that will not fit is refused before anything is sent.
-        self.table.make_room(expected.unwrap_or(0), self.budget.used()).await?;
+        self.table.need_disk(expected.unwrap_or(0), self.budget.used()).await?;
         let size = self.send(opened, name, replace).await.map_err(|e| match e {
             Error::Table(crate::chunk::Error::Exists(_)) => {
                 Error::Exists { name: name.to_owned(), sizes: None }
@@ -163,9 +163,9 @@ impl Uploader {
         let put = |offset: u64, data: Bytes, room: Room| async move {
             let len = data.len() as u64;
             // The chunk is in the budget itself.
-            self.table.make_room(1, self.budget.used()).await?;
+            self.table.need_disk(1, self.budget.used()).await?;
             staging.put(offset, data).await?;
-            self.table.took_room(len);
+            self.table.took_disk(len);
             drop(room);
             self.meter.add_bytes(len);
             Ok::<(), Error>(())

@@ -12,6 +12,9 @@ pub trait Disk: Debug + Send + Sync {
     /// The same for somebody who only asks: where it is little, what others may have removed is looked for meanwhile.
     fn look(&self) -> u64;
 
+    /// Whether not even what was accepted should be stored now: the server is about to stop for want of room.
+    fn is_exhausted(&self) -> bool;
+
     /// So many bytes were accepted.
     fn took(&self, bytes: u64);
 

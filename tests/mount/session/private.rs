@@ -97,8 +97,10 @@ fn a_full_disk_of_the_private_server() {
             grep 'error writing .*: No space left on device' "$BASE/said"
             [ $i -ge 4 ] && [ "$(free)" -lt 20 ]
             fails 1 'no space left on the disk of the server' "$U" upload "$BASE/piece" uploaded
+            fails 1 'No space left on device' cp "$D/f1" "$D/inside"
+            fails 1 'No space left on device' truncate -s 20M "$D/grown"
             cmp "$BASE/piece" "$D/f1"
-            rm "$D/f$i" "$D/f0" "$D/f1"
+            rm "$D/inside" "$D/grown" "$D/f$i" "$D/f0" "$D/f1"
             cp "$BASE/piece" "$D/again"
             cmp "$BASE/piece" "$D/again"
             cmp "$BASE/piece" "$D/f2"
