@@ -55,8 +55,9 @@ struct Known {
     taken: u64,
     /// Of those, bytes that were still on their way when somebody asked last.
     pending: u64,
-    /// Whether a VACUUM may find more than the last one.
-    changed: bool,
+    /// Counts what may let a VACUUM find more, and how far the last one knew.
+    changes: u64,
+    seen: u64,
 }
 
 impl Room {
@@ -69,7 +70,7 @@ impl Room {
             sizes: Sizes::of_settings(&conf),
             settings,
             me: me.clone(),
-            known: Mutex::new(Known { changed: true, ..Known::default() }),
+            known: Mutex::default(),
             scheduled: AtomicBool::new(false),
             vacuumed: tokio::sync::Mutex::new(None),
         })
@@ -128,8 +129,12 @@ impl Room {
             return Ok(0);
         }
         conn.batch(&format!("VACUUM {}", names.join(", "))).await?;
-        // Belongs to the server's own package on Debian and Ubuntu.
-        conn.batch("CREATE EXTENSION IF NOT EXISTS pg_freespacemap SCHEMA pg_catalog").await?;
+        // Belongs to the server's own package on Debian and Ubuntu. Elsewhere only what VACUUM cuts off is known.
+        let extension = "CREATE EXTENSION IF NOT EXISTS pg_freespacemap SCHEMA pg_catalog";
+        if let Err(e) = conn.batch(extension).await {
+            log::info!("the room inside of the tables is not known: {e}");
+            return Ok(0);
+        }
         // Long contents lie in pieces of which four fill a page.
         let text = "SELECT coalesce(sum(floor(f.avail / 2036) * 1996), 0)::int8 \
                     FROM pg_class c, pg_freespace(c.reltoastrelid) f \
@@ -141,21 +146,21 @@ impl Room {
 
     async fn vacuum_if_changed(&self) {
         let mut last = self.vacuumed.lock().await;
-        let changed = std::mem::take(&mut self.known.lock().changed);
+        // What comes while pages are looked at may lie on those that were.
+        let (changes, seen, stored) = {
+            let known = self.known.lock();
+            (known.changes, known.seen, known.taken.saturating_sub(known.pending))
+        };
         let long_ago = last.is_none_or(|(at, took)| at.elapsed() > (took * SELDOM.0).max(SELDOM.1));
-        if !changed && !long_ago {
+        if changes == seen && !long_ago {
             return;
         }
         let start = Instant::now();
-        // What comes while pages are looked at may lie on those that were.
-        let stored = {
-            let known = self.known.lock();
-            known.taken.saturating_sub(known.pending)
-        };
         let found = self.vacuum().await;
         *last = Some((Instant::now(), start.elapsed()));
         let mut known = self.known.lock();
         known.spare = None;
+        known.seen = changes;
         match found {
             Ok(bytes) => {
                 log::debug!(
@@ -164,10 +169,7 @@ impl Room {
                 );
                 known.reusable = bytes.saturating_sub(known.taken - stored);
             }
-            Err(e) => {
-                log::warn!("the room of removed files cannot be used yet: {e}");
-                known.changed = true;
-            }
+            Err(e) => log::warn!("the room of removed files cannot be used yet: {e}"),
         }
     }
 }
@@ -215,12 +217,12 @@ impl Disk for Room {
         known.taken += bytes;
         if known.reusable > 0 {
             known.reusable = known.reusable.saturating_sub(bytes);
-            known.changed = true;
+            known.changes += 1;
         }
     }
 
     fn freed(&self) {
-        self.known.lock().changed = true;
+        self.known.lock().changes += 1;
         self.look();
     }
 
