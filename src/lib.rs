@@ -26,6 +26,9 @@
 //! Imports point down and to the right only; `tests/offline/tidy.rs` checks it. Deliberately absent:
 //! a trait under [`chunk::FileTable`] (tests use a real server), and SQL text above `chunk`.
 
+// Data from outside must not end the program. An `unreachable!` names the rule of this program that makes it so.
+#![cfg_attr(not(test), deny(clippy::unwrap_used, clippy::expect_used, clippy::panic))]
+
 pub mod chunk;
 pub mod cli;
 pub mod destination;
