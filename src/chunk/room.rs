@@ -57,10 +57,10 @@ impl FileTable {
         Err(Error::NoRoom)
     }
 
-    /// So many bytes are going to be stored.
-    pub fn took_disk(&self, bytes: u64) {
+    /// So many bytes were stored.
+    pub(super) fn stored(&self, bytes: usize) {
         if let Some(disk) = &self.inner.options.disk {
-            disk.took(bytes);
+            disk.stored(bytes as u64);
         }
     }
 

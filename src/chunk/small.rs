@@ -93,6 +93,7 @@ impl FileTable {
             }
         });
         result?;
+        self.stored(total);
         items.iter().for_each(|(_, p, _)| self.gave_way(p.replace));
         Ok(())
     }

@@ -198,6 +198,7 @@ impl Staging {
             done => done?,
         }
         self.stored.lock().insert(offset, data.len());
+        table.stored(data.len());
         drop(data);
         table.bound_kept().await
     }
@@ -223,6 +224,7 @@ impl Staging {
                 done => done?,
             }
             self.stored.lock().extend(group.iter().map(|&o| (o, table.chunk_len())));
+            table.stored(group.len() * table.chunk_len());
         }
         table.bound_kept().await
     }

@@ -29,6 +29,8 @@ const GATHER: Duration = Duration::from_millis(500);
 /// How often a VACUUM is tried although nothing is known to have been removed (other programs may have), in times of its
 /// own duration, and at least.
 const SELDOM: (u32, Duration) = (10, Duration::from_secs(10));
+/// The tables of contents, in `pg_class c`.
+const PAYLOADS: &str = "c.relkind = 'r' AND c.reltoastrelid <> 0 AND c.relname LIKE '%\\_upload\\_payload'";
 
 /// The disk of a private server, for one database.
 #[derive(Debug)]
@@ -49,12 +51,10 @@ pub struct Room {
 struct Known {
     /// Bytes of the disk that are free for files (`None`: less than none), and when that was so.
     spare: Option<(Instant, Option<u64>)>,
-    /// Bytes inside of the tables that hold nothing, less what was accepted since.
+    /// Bytes inside of the tables that hold nothing, less what was stored since.
     reusable: u64,
-    /// Bytes that were accepted so far.
-    taken: u64,
-    /// Of those, bytes that were still on their way when somebody asked last.
-    pending: u64,
+    /// Bytes that were stored so far.
+    stored: u64,
     /// Counts what may let a VACUUM find more, and how far the last one knew.
     changes: u64,
     seen: u64,
@@ -87,17 +87,16 @@ impl Room {
         Some(free.saturating_sub(reserve + (self.sizes.wal * MIB).saturating_sub(self.log_bytes())))
     }
 
-    fn room(&self, known: &mut Known) -> u64 {
-        let spare = match known.spare {
+    /// The same, not older than [`FRESH`].
+    fn spare_now(&self, known: &mut Known) -> Option<u64> {
+        match known.spare {
             Some((at, spare)) if at.elapsed() < FRESH => spare,
             _ => {
                 let spare = self.spare();
                 known.spare = Some((Instant::now(), spare));
                 spare
             }
-        };
-        // What was accepted of the room inside of the tables is subtracted already.
-        spare.map_or(0, |spare| spare.saturating_sub(known.pending).saturating_add(known.reusable))
+        }
     }
 
     /// Bytes that the log takes. Its files have one length.
@@ -121,9 +120,9 @@ impl Room {
         };
         let pool = Pool::connect(self.settings.clone(), options).await?;
         let conn = pool.conn(Lane::Meta, None).await?;
-        let text = "SELECT c.oid::regclass::text FROM pg_class c \
-                    WHERE c.relkind = 'r' AND c.reltoastrelid <> 0 AND c.relname LIKE '%\\_upload\\_payload'";
-        let names = conn.query(text, &[]).await?;
+        let names = conn
+            .query(&format!("SELECT c.oid::regclass::text FROM pg_class c WHERE {PAYLOADS}"), &[])
+            .await?;
         let names: Vec<String> = names.iter().filter_map(|row| row.try_get(0).ok()).collect();
         if names.is_empty() {
             return Ok(0);
@@ -136,20 +135,20 @@ impl Room {
             return Ok(0);
         }
         // Long contents lie in pieces of which four fill a page.
-        let text = "SELECT coalesce(sum(floor(f.avail / 2036) * 1996), 0)::int8 \
-                    FROM pg_class c, pg_freespace(c.reltoastrelid) f \
-                    WHERE c.relkind = 'r' AND c.reltoastrelid <> 0 AND c.relname LIKE '%\\_upload\\_payload'";
-        let row = conn.query_opt(text, &[]).await?;
+        let text = format!(
+            "SELECT coalesce(sum(f.avail / 2036 * 1996), 0)::int8 \
+             FROM pg_class c, pg_freespace(c.reltoastrelid) f WHERE {PAYLOADS}"
+        );
+        let row = conn.query_opt(&text, &[]).await?;
         let bytes = row.and_then(|row| row.try_get::<_, i64>(0).ok()).unwrap_or(0);
         Ok(u64::try_from(bytes).unwrap_or(0))
     }
 
     async fn vacuum_if_changed(&self) {
         let mut last = self.vacuumed.lock().await;
-        // What comes while pages are looked at may lie on those that were.
         let (changes, seen, stored) = {
             let known = self.known.lock();
-            (known.changes, known.seen, known.taken.saturating_sub(known.pending))
+            (known.changes, known.seen, known.stored)
         };
         let long_ago = last.is_none_or(|(at, took)| at.elapsed() > (took * SELDOM.0).max(SELDOM.1));
         if changes == seen && !long_ago {
@@ -167,14 +166,14 @@ impl Room {
                     "a VACUUM took {:?}; {bytes} bytes inside the tables are of use",
                     start.elapsed()
                 );
-                known.reusable = bytes.saturating_sub(known.taken - stored);
+                // What came while pages were looked at may lie on those that were.
+                known.reusable = bytes.saturating_sub(known.stored - stored);
             }
             Err(e) => log::warn!("the room of removed files cannot be used yet: {e}"),
         }
     }
-}
 
-impl Room {
+    /// In the background, together with what others want.
     fn vacuum_soon(&self) {
         if self.scheduled.swap(true, Ordering::AcqRel) {
             return;
@@ -194,12 +193,12 @@ impl Room {
 impl Disk for Room {
     fn left(&self, pending: u64) -> u64 {
         let mut known = self.known.lock();
-        known.pending = pending;
-        self.room(&mut known)
+        let spare = self.spare_now(&mut known);
+        spare.map_or(0, |spare| spare.saturating_add(known.reusable).saturating_sub(pending))
     }
 
     fn look(&self) -> u64 {
-        let left = self.room(&mut self.known.lock());
+        let left = self.left(0);
         if left < TIGHT {
             self.vacuum_soon();
         }
@@ -207,14 +206,12 @@ impl Disk for Room {
     }
 
     fn is_exhausted(&self) -> bool {
-        let mut known = self.known.lock();
-        self.room(&mut known);
-        matches!(known.spare, Some((_, None)))
+        self.spare_now(&mut self.known.lock()).is_none()
     }
 
-    fn took(&self, bytes: u64) {
+    fn stored(&self, bytes: u64) {
         let mut known = self.known.lock();
-        known.taken += bytes;
+        known.stored += bytes;
         if known.reusable > 0 {
             known.reusable = known.reusable.saturating_sub(bytes);
             known.changes += 1;

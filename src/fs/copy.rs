@@ -82,7 +82,6 @@ impl UserfileFs {
             st.version += 1;
             freed
         };
-        self.table.took_disk(chunks * chunk_len);
         self.budget.release(freed);
         self.look_after(&target);
         Ok((chunks * chunk_len) as u32)

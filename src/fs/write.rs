@@ -91,8 +91,7 @@ impl UserfileFs {
         let _io = file.io.lock().await;
         self.check_hole(file, offset)?;
         // Before anything is taken: what was accepted must get onto the server's disk.
-        let need = needs(file, offset, data.len());
-        self.need_disk(need).await?;
+        self.need_disk(needs(file, offset, data.len())).await?;
         let chunk_len = self.table.chunk_len() as u64;
         let mut done = 0usize;
         while done < data.len() {
@@ -108,7 +107,6 @@ impl UserfileFs {
             done += piece.len();
         }
         self.wrote(file, offset + data.len() as u64);
-        self.table.took_disk(need);
         if handle.syncs
             && let Err(e) = self.store_locked(file).await
         {
@@ -134,9 +132,8 @@ impl UserfileFs {
         let _io = file.io.try_lock().ok()?;
         let chunk_len = self.table.chunk_len() as u64;
         // A piece may make a whole chunk's memory necessary.
-        let need = needs(file, offset, data.len());
         if !self.budget.has_room(data.len() + chunk_len as usize)
-            || !self.table.has_disk(need, self.budget.used() as u64)
+            || !self.table.has_disk(needs(file, offset, data.len()), self.budget.used() as u64)
         {
             return None;
         }
@@ -156,7 +153,6 @@ impl UserfileFs {
             done += piece.len();
         }
         self.wrote(file, offset + data.len() as u64);
-        self.table.took_disk(need);
         Some(Ok(data.len() as u32))
     }
 
@@ -414,8 +410,7 @@ impl UserfileFs {
         }
         let _io = file.io.lock().await;
         self.check_hole(file, size)?;
-        let need = needs(file, size, 0);
-        self.need_disk(need).await?;
+        self.need_disk(needs(file, size, 0)).await?;
         self.uploads_done(file).await;
         let now = self.now();
         let (freed, staging) = {

@@ -165,7 +165,6 @@ impl Uploader {
             // The chunk is in the budget itself.
             self.table.need_disk(1, self.budget.used()).await?;
             staging.put(offset, data).await?;
-            self.table.took_disk(len);
             drop(room);
             self.meter.add_bytes(len);
             Ok::<(), Error>(())

@@ -15,8 +15,8 @@ pub trait Disk: Debug + Send + Sync {
     /// Whether not even what was accepted should be stored now: the server is about to stop for want of room.
     fn is_exhausted(&self) -> bool;
 
-    /// So many bytes were accepted.
-    fn took(&self, bytes: u64);
+    /// So many bytes were stored.
+    fn stored(&self, bytes: u64);
 
     /// Something was removed, whose room is of use again after a while.
     fn freed(&self);

@@ -68,7 +68,7 @@ async fn connect_and_open(connection: &ConnectionArgs, host: &Host, need: Need) 
         None => settings,
     };
     let options = PoolOptions { connect_timeout: CONNECT_TIMEOUT, ..PoolOptions::default() };
-    let disk = connect::private_disk(&settings);
+    let disk = if need.read_only { None } else { connect::private_disk(&settings) };
     let pool = connect::pool_with(settings, options).await.map_err(Failure::other)?;
     let prefix = named.unwrap_or_else(|| {
         let prefix = TablePrefix::default_for(pool.settings().user());
