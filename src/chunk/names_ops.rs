@@ -54,6 +54,7 @@ impl FileTable {
     /// `keep_dir`: a directory that gets a companion row in the same transaction if it becomes empty by this.
     pub async fn remove(&self, name: &str, old: Old, keep_dir: Option<&str>) -> Result<bool, Error> {
         self.check_writable()?;
+        let _turn = self.removal_turn().await;
         let removed: bool = colliding!(self, "remove a file", |retry| {
             let attrs = self.attrs_present();
             let mut batch = Batch::default();

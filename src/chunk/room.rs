@@ -5,14 +5,12 @@ use super::error::Error;
 use super::table::FileTable;
 use super::types::Replace;
 use std::time::Duration;
+use tokio::sync::MutexGuard;
 
 /// How long the room of removed files is waited for, where there is no other: the server looks through its tables.
 const RECLAIM_WAIT: Duration = Duration::from_secs(300);
 /// The same for their removal itself.
 const REMOVAL_WAIT: Duration = Duration::from_secs(10);
-/// How often, and how many times, an exhausted disk is looked at.
-const CHECKPOINT_LOOK: Duration = Duration::from_millis(100);
-const CHECKPOINT_LOOKS: u32 = 50;
 /// After this time the user is told.
 const PATIENCE: Duration = Duration::from_secs(2);
 
@@ -44,17 +42,20 @@ impl FileTable {
         if disk.left(pending) >= bytes { Ok(()) } else { Err(Error::NoRoom) }
     }
 
-    /// Before contents are sent: where the server is about to stop for want of room, gives a checkpoint, which frees
-    /// some of the log, a little time. [`Error::NoRoom`]: it did not help.
+    /// Before contents are sent. [`Error::NoRoom`]: the server would stop for want of room.
     pub(super) async fn check_disk(&self) -> Result<(), Error> {
         let Some(disk) = &self.inner.options.disk else { return Ok(()) };
-        for _ in 0..CHECKPOINT_LOOKS {
-            if !disk.is_exhausted() {
-                return Ok(());
-            }
-            tokio::time::sleep(CHECKPOINT_LOOK).await;
-        }
-        Err(Error::NoRoom)
+        disk.pace().await;
+        if disk.is_exhausted() { Err(Error::NoRoom) } else { Ok(()) }
+    }
+
+    /// Before chunks are removed: what they hold goes into the server's log, at the speed of memory. Where the disk is
+    /// low they go one statement at a time.
+    pub(super) async fn removal_turn(&self) -> Option<MutexGuard<'_, ()>> {
+        let disk = self.inner.options.disk.as_ref().filter(|disk| disk.is_low())?;
+        let turn = self.inner.trash.turn.lock().await;
+        disk.pace().await;
+        Some(turn)
     }
 
     /// So many bytes were stored.

@@ -5,6 +5,7 @@
 //! runs. Tables do not get smaller when rows are removed, but a VACUUM makes their room usable again: once the rest of the
 //! disk is used up, that room is looked after here.
 
+use std::fmt;
 use std::future::Future;
 use std::path::PathBuf;
 use std::pin::Pin;
@@ -13,6 +14,7 @@ use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
+use tokio::sync::OnceCell;
 
 use super::Place;
 use super::sizes::Sizes;
@@ -22,6 +24,8 @@ use crate::util::disk::Disk;
 const MIB: u64 = 1 << 20;
 /// How long a look at the disk is good for.
 const FRESH: Duration = Duration::from_millis(50);
+/// So much the log may grow between two checkpoints that did not help.
+const STEP: u64 = 16 * MIB;
 /// With less than this left, removed files are vacuumed at once.
 const TIGHT: u64 = 64 * MIB;
 /// How long other removals are waited for, to vacuum once.
@@ -33,7 +37,6 @@ const SELDOM: (u32, Duration) = (10, Duration::from_secs(10));
 const PAYLOADS: &str = "c.relkind = 'r' AND c.reltoastrelid <> 0 AND c.relname LIKE '%\\_upload\\_payload'";
 
 /// The disk of a private server, for one database.
-#[derive(Debug)]
 pub struct Room {
     home: PathBuf,
     wal: PathBuf,
@@ -43,6 +46,9 @@ pub struct Room {
     known: Mutex<Known>,
     /// A removal waits to be vacuumed.
     scheduled: AtomicBool,
+    pool: OnceCell<Pool>,
+    /// What was free after the last checkpoint, if that was too little.
+    checkpointed: tokio::sync::Mutex<Option<u64>>,
     /// When the last VACUUM ended, and how long it took.
     vacuumed: tokio::sync::Mutex<Option<(Instant, Duration)>>,
 }
@@ -72,19 +78,29 @@ impl Room {
             me: me.clone(),
             known: Mutex::default(),
             scheduled: AtomicBool::new(false),
+            pool: OnceCell::new(),
+            checkpointed: tokio::sync::Mutex::new(None),
             vacuumed: tokio::sync::Mutex::new(None),
         })
     }
 
     /// What the disk has beyond what the server needs; `None` where most of that is gone, too.
     fn spare(&self) -> Option<u64> {
-        let Ok(disk) = nix::sys::statvfs::statvfs(&self.home) else { return Some(u64::MAX) };
-        let free = disk.blocks_available() * disk.fragment_size();
-        let reserve = self.sizes.reserve * MIB;
-        if free < reserve / 3 {
+        let free = self.free();
+        if free < self.reserve() / 3 {
             return None;
         }
-        Some(free.saturating_sub(reserve + (self.sizes.wal * MIB).saturating_sub(self.log_bytes())))
+        Some(free.saturating_sub(self.reserve() + (self.sizes.wal * MIB).saturating_sub(self.log_bytes())))
+    }
+
+    /// Bytes that are free on the disk now; as if it had no end where that cannot be told.
+    fn free(&self) -> u64 {
+        let disk = nix::sys::statvfs::statvfs(&self.home);
+        disk.map_or(u64::MAX, |disk| disk.blocks_available() * disk.fragment_size())
+    }
+
+    fn reserve(&self) -> u64 {
+        self.sizes.reserve * MIB
     }
 
     /// The same, not older than [`FRESH`].
@@ -108,8 +124,8 @@ impl Room {
         one * (segments.count() as u64 + 1)
     }
 
-    /// Vacuums the tables, and returns how many bytes of contents would find room inside of them.
-    async fn vacuum(&self) -> Result<u64, Error> {
+    /// Opened when it is first wanted, and kept: a server without room for a new session can still be asked for some.
+    async fn pool(&self) -> Result<&Pool, Error> {
         // A VACUUM takes as long as it takes.
         let options = PoolOptions {
             application_name: "userfilefs vacuum".to_owned(),
@@ -118,8 +134,26 @@ impl Room {
             key_lookups: false,
             ..PoolOptions::default()
         };
-        let pool = Pool::connect(self.settings.clone(), options).await?;
-        let conn = pool.conn(Lane::Meta, None).await?;
+        self.pool.get_or_try_init(|| Pool::connect(self.settings.clone(), options)).await
+    }
+
+    /// Has the log written out, so that its files can be used again, unless that was tried and it has not grown since.
+    async fn checkpoint(&self) -> Result<(), Error> {
+        let enough = self.reserve() / 3 * 2;
+        let mut last = self.checkpointed.lock().await;
+        let free = self.free();
+        if free >= enough || last.is_some_and(|before| free + STEP > before) {
+            return Ok(());
+        }
+        self.pool().await?.conn(Lane::Meta, None).await?.batch("CHECKPOINT").await?;
+        let free = self.free();
+        *last = (free < enough).then_some(free);
+        Ok(())
+    }
+
+    /// Vacuums the tables, and returns how many bytes of contents would find room inside of them.
+    async fn vacuum(&self) -> Result<u64, Error> {
+        let conn = self.pool().await?.conn(Lane::Meta, None).await?;
         let names = conn
             .query(&format!("SELECT c.oid::regclass::text FROM pg_class c WHERE {PAYLOADS}"), &[])
             .await?;
@@ -190,6 +224,12 @@ impl Room {
     }
 }
 
+impl fmt::Debug for Room {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Room({})", self.home.display())
+    }
+}
+
 impl Disk for Room {
     fn left(&self, pending: u64) -> u64 {
         let mut known = self.known.lock();
@@ -205,8 +245,22 @@ impl Disk for Room {
         left
     }
 
+    fn is_low(&self) -> bool {
+        self.free() < self.reserve()
+    }
+
     fn is_exhausted(&self) -> bool {
-        self.spare_now(&mut self.known.lock()).is_none()
+        self.free() < self.reserve() / 3
+    }
+
+    fn pace(&self) -> Pin<Box<dyn Future<Output = ()> + Send + '_>> {
+        Box::pin(async {
+            if self.is_low()
+                && let Err(e) = self.checkpoint().await
+            {
+                log::debug!("the log cannot be made shorter: {e}");
+            }
+        })
     }
 
     fn stored(&self, bytes: u64) {

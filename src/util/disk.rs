@@ -12,8 +12,15 @@ pub trait Disk: Debug + Send + Sync {
     /// The same for somebody who only asks: where it is little, what others may have removed is looked for meanwhile.
     fn look(&self) -> u64;
 
+    /// Whether the disk has less than the server's log may need for a while.
+    fn is_low(&self) -> bool;
+
     /// Whether not even what was accepted should be stored now: the server is about to stop for want of room.
     fn is_exhausted(&self) -> bool;
+
+    /// To be awaited before something that makes the server's log longer: where little is left for that, has the log made
+    /// shorter first.
+    fn pace(&self) -> Pin<Box<dyn Future<Output = ()> + Send + '_>>;
 
     /// So many bytes were stored.
     fn stored(&self, bytes: u64);
